@@ -1,0 +1,39 @@
+# make run TOPIC="…" [DOCUMENTS=folder]: one research run, from nothing.   make serve: the server, left running.
+# make test: all tests.   make check: ruff and mypy.   make lock: resolve the dependencies anew.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run serve test check format lock clean
+
+run: $(VENV)/.run
+	@$(BIN)/python -m client run $(if $(TOPIC),"$$TOPIC") $(if $(DOCUMENTS),--documents "$$DOCUMENTS")
+
+serve: $(VENV)/.run
+	@exec $(BIN)/python -m server
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+lock:
+	@.ci/lock
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.%: requirements/%.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages of $< …" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+export TOPIC DOCUMENTS

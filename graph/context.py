@@ -1,0 +1,66 @@
+"""What a run may be told: the plan's size, its pace, its model. Studio shows it as a form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Role = Literal["research", "critique", "refine", "synthesize"]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Context:
+    """Settings of one run, fixed while it runs. A value out of its range raises `pydantic.ValidationError`."""
+
+    model: Annotated[
+        str,
+        Field(
+            title="Model",
+            description="`offline` (embedded, extractive, no key) or `openai:<name>` for any OpenAI-compatible endpoint.",
+            pattern=r"^(offline|openai:.+)$",
+            max_length=200,
+        ),
+    ] = "offline"
+    num_phases: Annotated[
+        int,
+        Field(title="Phases", description="How many phases of the built-in plan are done.", ge=1, le=1000),
+    ] = 15
+    phase_titles: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+        Field(
+            title="Own phases",
+            description="Titles of your own phases, in order; they replace the built-in plan and its number.",
+            max_length=1000,
+        ),
+    ] = ()
+    calls_per_phase: Annotated[
+        int,
+        Field(
+            title="Calls a phase",
+            description="Model calls in each phase: research first, synthesize last, critique and refine between.",
+            ge=1,
+            le=100,
+        ),
+    ] = 4
+    target_output_tokens: Annotated[
+        int,
+        Field(title="Tokens a call", description="Length that each call is asked for, in tokens.", ge=16, le=100_000),
+    ] = 1500
+    intra_phase_cooldown_sec: Annotated[
+        float,
+        Field(title="Cooldown between calls", description="Seconds of rest between two calls.", ge=0, le=86_400),
+    ] = 0.0
+    inter_phase_cooldown_sec: Annotated[
+        float,
+        Field(title="Cooldown between phases", description="Seconds of rest between two phases.", ge=0, le=86_400),
+    ] = 0.0
+
+
+def roles(calls: int) -> tuple[Role, ...]:
+    """The role of each call of a phase: `calls` of them, research first and synthesize last."""
+    if calls == 1:
+        return ("research",)
+    middle: tuple[Role, ...] = tuple("critique" if i % 2 == 0 else "refine" for i in range(calls - 2))
+    return ("research", *middle, "synthesize")

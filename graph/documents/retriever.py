@@ -1,0 +1,86 @@
+"""The user's documents as a LangChain retriever."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from pathlib import Path
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import Field
+
+from graph.documents.document import Skipped
+from graph.documents.errors import DocumentsError
+from graph.documents.folder import checked
+from graph.documents.index import Hit, Index
+from graph.documents.query import match_query
+from graph.documents.update import built
+
+CORPUS = Path(__file__).resolve().parent.parent / "corpus"
+_OF_ONE_FILE = 2
+_NOT_IN_ADDRESS = re.compile(r"[^\w/.~=-]")
+
+
+class DocumentsRetriever(BaseRetriever):
+    """Finds the `k` passages that fit a question best, at most two of one file while others fit as well.
+
+    Made by `open_documents`. Each result has its text in `page_content`, and in `metadata`:
+    `title` (of the document, with its headings or page), `url` (path relative to the folder, with `#slug` or
+    `#page=N`) and `place` (heading path, `page N`, or empty for the opening).
+
+    Raises:
+        DocumentsError: the index cannot be searched, as it was closed or damaged.
+    """
+
+    k: int = Field(default=6, ge=1)
+    document_count: int = 0
+    skipped: tuple[Skipped, ...] = ()
+    index: Index = Field(exclude=True, repr=False)
+
+    def close(self) -> None:
+        """Closes the index; afterwards nothing can be searched."""
+        self.index.close()
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        return self._found(query)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        return await asyncio.to_thread(self._found, query)
+
+    def _found(self, query: str) -> list[Document]:
+        match = match_query(query)
+        try:
+            hits = self.index.search(match, self.k, _OF_ONE_FILE) if match else []
+        except sqlite3.Error as error:
+            raise DocumentsError(f"The index of the documents cannot be searched: {error}.") from error
+        return [_result(hit) for hit in hits]
+
+
+def open_documents(folder: Path | None, index: Path | None = None, *, k: int = 6) -> DocumentsRetriever:
+    """Reads `folder` (None: the corpus that ships) and answers its retriever; blocks, so call it in a thread.
+
+    `index` is the file that keeps the index between runs, None for memory. With it only changed files are read.
+
+    Raises:
+        DocumentsError: the folder is missing, not a folder, or may not be read.
+    """
+    root = checked(CORPUS if folder is None else folder)
+    opened, skipped = built(root, index)
+    count = sum(1 for stamp in opened.known().values() if stamp.skipped is None)
+    return DocumentsRetriever(index=opened, k=k, document_count=count, skipped=skipped)
+
+
+def _result(hit: Hit) -> Document:
+    passage = hit.passage
+    url = _escaped(hit.path) + (f"#{_escaped(passage.anchor)}" if passage.anchor else "")
+    return Document(passage.text, metadata={"title": passage.full_title, "url": url, "place": passage.place})
+
+
+def _escaped(part: str) -> str:
+    """Only what would break a link in Markdown or HTML is escaped, so that other scripts stay readable."""
+    return _NOT_IN_ADDRESS.sub(lambda one: "".join(f"%{byte:02X}" for byte in one[0].encode()), part)

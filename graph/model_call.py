@@ -1,0 +1,121 @@
+"""One model call: streamed, watched for silence, tried again when that may help.
+
+LangGraph's `RetryPolicy` can neither honour Retry-After nor announce its delay before it waits, and a node that its
+`TimeoutPolicy` ends cannot say so: see docs/adr/0003-retries-inside-the-subcall.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from graph.digest import count_tokens
+from graph.failure import CutStream, EmptyAnswer, Failure, ModelFailed, SilentStream, failure_of
+from graph.token_joiner import TokenJoiner
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+
+    from graph.endpoint import Endpoint
+    from graph.state import Usage
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a failing model is borne with: times in seconds, `attempts` includes the first."""
+
+    attempts: int = 6
+    first_delay_sec: float = 1.0
+    max_delay_sec: float = 60.0
+    idle_timeout_sec: float = 120.0
+
+    def delay(self, attempt: int, retry_after_sec: float | None, jitter: float) -> float:
+        """Rest behind failed attempt number `attempt`: doubling, with `jitter` (0 to 1) added; never below Retry-After."""
+        backoff = min(self.max_delay_sec, self.first_delay_sec * 2.0 ** (attempt - 1))
+        return max(retry_after_sec or 0.0, backoff * (0.5 + jitter / 2)) + (jitter * 0.5 if retry_after_sec else 0.0)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model call gave. Where the endpoint counts no tokens, `usage` is estimated from the text's length."""
+
+    text: str
+    usage: Usage
+
+
+class Listener(Protocol):
+    """Hears of a call as it goes on."""
+
+    def started(self, attempt: int) -> None: ...
+    def token(self, text: str) -> None: ...
+    def retrying(self, attempt: int, delay_sec: float, failure: Failure) -> None: ...
+
+
+async def call_model(
+    model: BaseChatModel,
+    messages: list[BaseMessage],
+    listener: Listener,
+    *,
+    endpoint: Endpoint,
+    patience: Patience,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Answer:
+    """The model's answer to `messages`. Raises `ModelFailed` when trying again would not help, or did not."""
+    attempt = 0
+    while True:
+        attempt += 1
+        await endpoint.ready()
+        listener.started(attempt)
+        try:
+            answer = await _stream(model, messages, listener, patience.idle_timeout_sec)
+        except Exception as error:  # noqa: BLE001 - a provider may raise anything; all of it is classified
+            failure = failure_of(error)
+            delay = patience.delay(attempt, failure.retry_after_sec, random.random())  # noqa: S311
+            if failure.limited:
+                endpoint.limited(delay)
+            if not failure.transient or attempt >= patience.attempts:
+                raise ModelFailed(failure) from error
+            listener.retrying(attempt, delay, failure)
+            await sleep(delay)
+        else:
+            endpoint.succeeded()
+            return answer
+
+
+async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: Listener, idle_sec: float) -> Answer:
+    joiner = TokenJoiner(listener.token)
+    usage: Usage = {"input_tokens": 0, "output_tokens": 0}
+    # OpenAI's wire format says when an answer is complete; of other chat models we cannot know.
+    finished = model._llm_type != "openai-chat"
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(idle_sec) as idle:
+            async for chunk in model.astream(messages):
+                idle.reschedule(loop.time() + idle_sec)
+                if text := chunk.content if isinstance(chunk.content, str) else str(chunk.text):
+                    joiner.add(text)
+                if counted := chunk.usage_metadata:
+                    usage["input_tokens"] += counted["input_tokens"]
+                    usage["output_tokens"] += counted["output_tokens"]
+                    finished = True
+                finished = finished or "finish_reason" in chunk.response_metadata
+    except TimeoutError as error:
+        raise SilentStream(f"The model sent nothing for {idle_sec:g} s.") from error
+    finally:
+        joiner.flush()
+    return _checked(joiner.text, usage, finished=finished, messages=messages)
+
+
+def _checked(text: str, usage: Usage, *, finished: bool, messages: list[BaseMessage]) -> Answer:
+    if not finished:
+        raise CutStream("The model's stream ended before its answer was complete.")
+    if not text.strip():
+        raise EmptyAnswer("The model's answer was empty.")
+    if not usage["output_tokens"]:
+        prompt = sum(count_tokens(str(message.content)) for message in messages)
+        usage = {"input_tokens": prompt, "output_tokens": count_tokens(text)}
+    return Answer(text, usage)

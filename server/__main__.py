@@ -1,0 +1,67 @@
+"""`python -m server`: reads the settings, takes the folder and the port, and serves until it is told to stop."""
+
+from __future__ import annotations
+
+import time
+
+BEGAN = time.monotonic()
+
+import argparse  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
+
+from server.data_folder import DataFolder, DataFolderUnusable  # noqa: E402
+from server.database import DatabaseUnusable  # noqa: E402
+from server.settings import Settings, SettingsInvalid, describe_settings, read_settings  # noqa: E402
+
+
+class PortUnusable(Exception):
+    """The address cannot be listened on; the message says why."""
+
+
+def main() -> int:
+    """Serves; the exit code is 0 after a signal, 2 where the set-up is broken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description="The Resilient Research Agent's server. Its settings are environment variables.",
+        epilog="settings [default]:\n" + describe_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    try:
+        settings = read_settings()
+        with DataFolder(settings.data_dir) as folder, _listening(settings) as listener:
+            _serve(settings, folder, listener)
+    except (SettingsInvalid, DataFolderUnusable, DatabaseUnusable, PortUnusable) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _listening(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise PortUnusable(f"PORT: {settings.host}:{settings.port} cannot be used ({error.strerror}).") from error
+    return listener
+
+
+def _serve(settings: Settings, folder: DataFolder, listener: socket.socket) -> None:
+    import uvicorn
+
+    from server import logs
+    from server.app import create_app
+    from server.services import open_services
+
+    logs.configure(settings.log_level, settings.log_format)
+    services = open_services(settings, folder, began=BEGAN)
+    config = uvicorn.Config(create_app(services), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The FastAPI application over a server's parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from server import problems, routes
+from server.services import Services
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application; its lifespan starts and stops `services`."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        services.start()
+        try:
+            yield
+        finally:
+            await services.stop()
+
+    app = FastAPI(title="Resilient Research Agent", version="0.1.0", lifespan=lifespan)
+    app.state.services = services
+    app.include_router(routes.router)
+    problems.install(app)
+    return app

@@ -1,0 +1,66 @@
+"""The schema of the server's own database, as numbered steps that are each applied once."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+_MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE invocations (
+        n                  INTEGER PRIMARY KEY AUTOINCREMENT,
+        id                 TEXT NOT NULL UNIQUE,
+        idempotency_key    TEXT UNIQUE,
+        thread_id          TEXT NOT NULL,
+        turn               INTEGER NOT NULL,
+        status             TEXT NOT NULL,
+        message            TEXT NOT NULL,
+        topic              TEXT NOT NULL,
+        prior_topic        TEXT,
+        steering           TEXT NOT NULL,
+        multitask_strategy TEXT NOT NULL,
+        config             TEXT NOT NULL,
+        metadata           TEXT NOT NULL,
+        created_at         REAL NOT NULL,
+        started_at         REAL,
+        ended_at           REAL,
+        epoch              INTEGER NOT NULL DEFAULT 0,
+        last_event_id      INTEGER NOT NULL DEFAULT 0,
+        phases_completed   INTEGER NOT NULL DEFAULT 0,
+        total_phases       INTEGER NOT NULL,
+        input_tokens       INTEGER NOT NULL DEFAULT 0,
+        output_tokens      INTEGER NOT NULL DEFAULT 0,
+        error              TEXT,
+        superseded_by      TEXT
+    );
+    CREATE INDEX invocations_of_thread ON invocations (thread_id, n);
+    CREATE INDEX invocations_by_status ON invocations (status, n);
+    CREATE TABLE reports (
+        n        INTEGER PRIMARY KEY REFERENCES invocations (n),
+        markdown TEXT NOT NULL
+    );
+    CREATE TABLE events (
+        n    INTEGER NOT NULL,
+        seq  INTEGER NOT NULL,
+        key  TEXT,
+        data BLOB NOT NULL,
+        PRIMARY KEY (n, seq)
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX events_once ON events (n, key) WHERE key IS NOT NULL;
+    """,
+)
+
+
+class SchemaTooNew(Exception):
+    """The database was written by a newer version of the server."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the schema up to date; each step is one transaction. Raises `SchemaTooNew`."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(_MIGRATIONS):
+        raise SchemaTooNew(
+            f"The database has schema {version}, this server knows {len(_MIGRATIONS)}: start the newer server."
+        )
+    for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")

@@ -1,0 +1,105 @@
+"""Errors as `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from server.database import StorageFailed
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+_log = structlog.get_logger(__name__)
+
+
+class Problem(Exception):
+    """An answer that refuses a request. `errors` names fields: `{"field", "message"}` each."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+
+
+def invalid(error: ValidationError) -> Problem:
+    """422 for a body that does not fit."""
+    return _unprocessable(error.errors(include_url=False, include_input=False, include_context=False))
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of `app` a problem."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(StorageFailed, _storage)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def respond(problem: Problem) -> Response:
+    """The problem as an HTTP answer."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    if problem.errors:
+        body["errors"] = list(problem.errors)
+    return Response(
+        orjson.dumps(body), problem.status, headers=dict(problem.headers), media_type="application/problem+json"
+    )
+
+
+def _unprocessable(errors: Sequence[ErrorDetails | Mapping[str, Any]]) -> Problem:
+    fields = [
+        {
+            "field": ".".join(str(part) for part in error["loc"]) or "body",
+            "message": str(error["msg"]).removeprefix("Value error, "),
+        }
+        for error in errors
+    ]
+    first = fields[0]
+    return Problem(422, f"{first['field']}: {first['message']}", errors=fields)
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return respond(error)
+
+
+async def _validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return respond(_unprocessable([{**each, "loc": each["loc"][1:]} for each in error.errors()]))
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return respond(Problem(error.status_code, str(error.detail), headers=error.headers))
+
+
+async def _storage(_: Request, error: Exception) -> Response:
+    _log.error("storage_failed", reason=str(error))
+    return respond(Problem(503, "The server's storage does not answer; try again.", headers={"Retry-After": "5"}))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    _log.error("request_failed", path=request.url.path, exc_info=error)
+    return respond(Problem(500, "The server met an unexpected error."))

@@ -1,0 +1,150 @@
+"""What clients send: bodies, names, positions, and the media type they want back."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from server.problems import Problem, invalid
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+MAX_BODY_BYTES: Final = 256 * 1024
+MAX_MESSAGE: Final = 32_000
+NAME: Final = r"[A-Za-z0-9_.:-]{1,128}"
+
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class RunConfig(BaseModel):
+    """Settings of one turn; what is left out is the server's."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    phases: Annotated[
+        int | list[Title] | None, Field(description="How many phases, or the titles of your own (at most 1,000).")
+    ] = None
+    calls_per_phase: Annotated[int | None, Field(ge=1, le=100)] = None
+    target_output_tokens: Annotated[int | None, Field(ge=16, le=100_000)] = None
+    intra_phase_cooldown_sec: Annotated[float | None, Field(ge=0, le=86_400, allow_inf_nan=False)] = None
+    inter_phase_cooldown_sec: Annotated[float | None, Field(ge=0, le=86_400, allow_inf_nan=False)] = None
+    model: Annotated[str | None, Field(pattern=r"^(offline|openai:.+)$", max_length=200)] = None
+
+    @model_validator(mode="after")
+    def _phases_in_range(self) -> Self:
+        number = len(self.phases) if isinstance(self.phases, list) else self.phases
+        if number is not None and not 1 <= number <= 1000:
+            raise ValueError("phases must be a number from 1 to 1000, or a list of 1 to 1000 titles")
+        return self
+
+
+class StartRequest(BaseModel):
+    """The body of `POST /invocations`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    message: Annotated[str | None, Field(max_length=MAX_MESSAGE, description="What to research.")] = None
+    topic: Annotated[str | None, Field(max_length=MAX_MESSAGE, description="Another name for `message`.")] = None
+    thread_id: Name | None = None
+    multitask_strategy: Literal["interrupt", "enqueue", "reject", "rollback"] = "interrupt"
+    steering: Literal["new_topic", "guidance"] = "new_topic"
+    config: RunConfig = RunConfig()
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.text:
+            raise ValueError("message is missing or blank: say what to research")
+        return self
+
+    @property
+    def text(self) -> str:
+        """What was said, without the blanks around it."""
+        return (self.message or self.topic or "").strip()
+
+
+async def read_start(request: Request) -> StartRequest:
+    """The body of a start. Raises `Problem`: 400 for no JSON, 413 for too much, 422 for what does not fit."""
+    body = await read_json(request)
+    if not isinstance(body, dict):
+        raise Problem(422, "The body must be a JSON object.", errors=[{"field": "body", "message": "not an object"}])
+    try:
+        return StartRequest.model_validate(body)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+async def read_json(request: Request) -> Any:
+    """The JSON body of a request, which is read no further than 256 KiB."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise Problem(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "The body is not JSON.") from error
+    _check_text(value)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_text(value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Problem(
+            422, "The body holds a lone surrogate.", errors=[{"field": "body", "message": "lone surrogate"}]
+        ) from error
+
+
+def checked_name(value: str, field: str) -> str:
+    """`value` where it may name a thread or an invocation. Raises `Problem` 422."""
+    if re.fullmatch(NAME, value) is None:
+        message = "must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -"
+        raise Problem(422, f"{field}: {message}", errors=[{"field": field, "message": message}])
+    return value
+
+
+def position_of(request: Request) -> int:
+    """The number behind which a reader wants to go on: `?last_event_id`, else `Last-Event-ID`, else 0."""
+    value = request.query_params.get("last_event_id", request.headers.get("last-event-id"))
+    if value is None:
+        return 0
+    if re.fullmatch(r"[0-9]+", value) is None:
+        message = "must be a whole number from 0"
+        raise Problem(422, f"last_event_id: {message}", errors=[{"field": "last_event_id", "message": message}])
+    return int(value) if len(value) <= 18 else 10**18
+
+
+def prefers(request: Request, wanted: str, *, over: str) -> bool:
+    """Whether the client's `Accept` puts media type `wanted` above `over` (RFC 9110, 12.5.1)."""
+    accept = ",".join(request.headers.getlist("accept"))
+    return _quality(accept, wanted) > _quality(accept, over)
+
+
+def _quality(accept: str, media_type: str) -> float:
+    ranges: dict[str, float] = {}
+    for item in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in item.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    quality = float(parameter[2:])
+                except ValueError:
+                    quality = 0.0
+        ranges.setdefault(name, quality)
+    for name in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
+        if name in ranges:
+            return ranges[name]
+    return 0.0

@@ -1,0 +1,114 @@
+"""Every setting of the server, from environment variables."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from graph.models import ModelUnusable, check_model
+
+
+class SettingsInvalid(Exception):
+    """The settings cannot be used; the message names the variable and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """The server's settings. Construct it with `read_settings()`, which turns errors into one sentence."""
+
+    model_config = SettingsConfigDict(env_prefix="", case_sensitive=False, extra="ignore", env_ignore_empty=True)
+
+    host: Annotated[str, Field(description="address to listen on; other than loopback only with API_KEYS")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8088
+    data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
+    database_url: Annotated[str | None, Field(description="unset: SQLite in DATA_DIR")] = None
+    documents_dir: Annotated[
+        Path | None, Field(description="folder of your documents (.md .txt .html .pdf); unset: the shipped corpus")
+    ] = None
+    research_model: Annotated[str, Field(pattern=r"^(offline|openai:.+)$", description="offline, or openai:<name>")] = (
+        "offline"
+    )
+    openai_api_key: Annotated[SecretStr | None, Field(description="key of the model endpoint")] = None
+    openai_base_url: Annotated[str | None, Field(description="address of an OpenAI-compatible endpoint")] = None
+    num_phases: Annotated[int, Field(ge=1, le=1000, description="phases of a run")] = 15
+    calls_per_phase: Annotated[int, Field(ge=1, le=100, description="model calls in a phase")] = 4
+    target_output_tokens: Annotated[
+        int, Field(ge=16, le=100_000, description="length that each call is asked for, in tokens")
+    ] = 1500
+    intra_phase_cooldown_sec: Annotated[float, Field(ge=0, le=86_400, description="rest between two calls")] = 10
+    inter_phase_cooldown_sec: Annotated[float, Field(ge=0, le=86_400, description="rest between two phases")] = 20
+    model_attempts: Annotated[int, Field(ge=1, le=20, description="tries of one model call, the first included")] = 6
+    model_idle_timeout_sec: Annotated[
+        float, Field(gt=0, le=3600, description="silence of a model after which its call is tried again")
+    ] = 120
+    max_concurrent_runs: Annotated[int, Field(ge=1, le=10_000, description="runs at once; the rest wait")] = 64
+    sse_ping_sec: Annotated[float, Field(gt=0, le=15, description="longest silence on an event stream")] = 15
+    shutdown_grace_sec: Annotated[
+        float, Field(ge=0, le=3600, description="time that runs get to reach a checkpoint at SIGTERM")
+    ] = 10
+    demo_mode: Annotated[bool, Field(description="1: the message 'crash' ends the process")] = False
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="debug, info, warning or error")
+    ] = "info"
+    log_format: Annotated[Literal["json", "console"], Field(description="json or console")] = "json"
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _in_lower_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _sqlite_only(cls, value: str | None) -> str | None:
+        if value is not None:
+            raise ValueError("this version stores in SQLite only: leave DATABASE_URL unset")
+        return value
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Self:
+        if not is_loopback(self.host):
+            raise ValueError(f"HOST={self.host} is not loopback, and this version has no API keys: use 127.0.0.1")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises `SettingsInvalid` with one sentence."""
+    try:
+        settings = Settings()
+        check_model(settings.research_model)
+    except ValidationError as error:
+        raise SettingsInvalid(_sentence(error)) from error
+    except ModelUnusable as error:
+        raise SettingsInvalid(f"RESEARCH_MODEL: {error}") from error
+    return settings
+
+
+def describe_settings() -> str:
+    """A line for each environment variable: name, default, meaning."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        default = "unset" if field.default is None else field.default
+        lines.append(f"  {name.upper():26} {field.description} [{default}]")
+    return "\n".join(lines)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"]).upper()
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

@@ -1,0 +1,70 @@
+"""The event stream of one invocation: recent frames from memory, older ones from disk, then what comes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+if TYPE_CHECKING:
+    from server.event_log import EventLog, LiveStream
+    from server.invocation import Invocation
+    from server.invocation_store import InvocationStore
+    from server.status import Status
+
+RETRY: Final = b"retry: 1000\n\n"
+
+
+def stream_response(
+    frames: AsyncGenerator[bytes, None], *, ping_sec: float, headers: dict[str, str]
+) -> EventSourceResponse:
+    """The HTTP answer that sends `frames` and a comment each `ping_sec` seconds."""
+    return EventSourceResponse(
+        frames,
+        headers={"Cache-Control": "no-store", **headers},
+        ping=ping_sec,
+        ping_message_factory=lambda: ServerSentEvent(comment="keep-alive", sep="\n"),
+    )
+
+
+async def follow(
+    store: InvocationStore, log: EventLog, invocation_id: str, position: int
+) -> AsyncGenerator[bytes, None]:
+    """Frames behind number `position`, several at a time, until the stream is over."""
+    with log.attached(invocation_id) as live:
+        # Read while attached, so that an end is either in the record or will be shown.
+        invocation = await store.get(invocation_id)
+        assert invocation is not None
+        yield RETRY
+        async with contextlib.aclosing(_behind(log, live, invocation, position)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+async def _behind(
+    log: EventLog, live: LiveStream, invocation: Invocation, position: int
+) -> AsyncGenerator[bytes, None]:
+    on_disk = True
+    while True:
+        change = live.watch()
+        status = live.status or (invocation.status if invocation.status.ended else None)
+        frames = None if on_disk else live.since(position)
+        if frames is None:
+            frames = await log.frames(invocation, position)
+            on_disk = bool(frames)
+        if frames:
+            position += len(frames)
+            yield b"".join(frames)
+        elif status is not None:
+            yield _done(invocation.id, status)
+            return
+        elif not on_disk and live.since(position) == []:
+            await change.wait()
+
+
+def _done(invocation_id: str, status: Status) -> bytes:
+    data = orjson.dumps({"type": "done", "invocation_id": invocation_id, "status": status})
+    return b"event: done\ndata: %b\n\n" % data

@@ -18,7 +18,7 @@ class Context:
         str,
         Field(
             title="Model",
-            description="`offline` (embedded, extractive, no key) or `openai:<name>` for any OpenAI-compatible endpoint.",
+            description="`offline` (embedded, no key) or `openai:<name>` for any OpenAI-compatible endpoint.",
             pattern=r"^(offline|openai:.+)$",
             max_length=200,
         ),

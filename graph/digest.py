@@ -72,15 +72,16 @@ def cut(text: str, tokens: int) -> str:
     parts = sentences(beginning) or [" ".join(beginning.split())]
     whole = parts if len(beginning) == len(text) else parts[:-1]
     kept = " ".join(_fitting(whole, limit))
-    return kept or clip(parts[0], limit)
+    return kept or clip(parts[0] if whole else f"{parts[0]}…", limit)
 
 
 def clip(text: str, chars: int) -> str:
     """`text` in at most `chars` characters, cut between words where there is room for one, and marked with `…`."""
     if len(text) <= chars:
         return text
-    head = text[: max(chars - 1, 0)]
-    return (head.rsplit(" ", 1)[0].rstrip() or head) + "…"
+    # One character more than there is room for: a word that ends just there is kept.
+    head = text[:chars].rpartition(" ")[0].rstrip() or text[: chars - 1]
+    return head + "…"
 
 
 def sentences(text: str) -> list[str]:

@@ -34,7 +34,7 @@ class Patience:
     idle_timeout_sec: float = 120.0
 
     def delay(self, attempt: int, retry_after_sec: float | None, jitter: float) -> float:
-        """Rest behind failed attempt number `attempt`: doubling, with `jitter` (0 to 1) added; never below Retry-After."""
+        """Rest behind failed attempt number `attempt`: doubling, jittered (0 to 1), not below Retry-After."""
         backoff = min(self.max_delay_sec, self.first_delay_sec * 2.0 ** (attempt - 1))
         return max(retry_after_sec or 0.0, backoff * (0.5 + jitter / 2)) + (jitter * 0.5 if retry_after_sec else 0.0)
 
@@ -72,7 +72,7 @@ async def call_model(
         listener.started(attempt)
         try:
             answer = await _stream(model, messages, listener, patience.idle_timeout_sec)
-        except Exception as error:  # noqa: BLE001 - a provider may raise anything; all of it is classified
+        except Exception as error:
             failure = failure_of(error)
             delay = patience.delay(attempt, failure.retry_after_sec, random.random())  # noqa: S311
             if failure.limited:

@@ -142,9 +142,8 @@ def _refine(material: Material) -> str:
 
 
 def _synthesize(material: Material) -> str:
-    weights = _weights(material)
-    own = ranked(_unused(material.quotable, material.notes), weights)
-    noted = _in_turn(ranked(material.noted, weights))
+    own = ranked(_unused(material.quotable, material.notes), _weights(material))
+    noted = _in_turn(material, material.noted)
     if material.in_last_phases:
         order = noted + own
     else:
@@ -162,7 +161,7 @@ def _without_sources(material: Material) -> str:
         return f"{said}, so its draft can be checked against none."
     if not material.noted:
         return f"{said}, so nothing can be said here about: {clip(inert(material.topic), 120)}."
-    noted = _in_turn(ranked(_unused(material.noted, material.drafts), _weights(material)))
+    noted = _in_turn(material, _unused(material.noted, material.drafts))
 
     def text(count: int) -> str:
         return f"{said}; what follows comes from earlier phases.\n\n{_by_title(noted[:count])}"
@@ -189,11 +188,12 @@ def _unsupported(material: Material) -> Iterator[Passage]:
             yield claim
 
 
-def _in_turn(passages: Sequence[Passage]) -> list[Passage]:
-    """The first of every title, then the second of every title, and so on."""
+def _in_turn(material: Material, passages: Sequence[Passage]) -> list[Passage]:
+    """The best of every note, then the second of every note, and so on; what several notes say comes later."""
     met: Counter[str] = Counter()
     rounds: list[tuple[int, Passage]] = []
-    for passage in passages:
+    best_first = ranked(passages, _weights(material))
+    for passage in sorted(best_first, key=lambda p: p.key in material.repeated):
         rounds.append((met[passage.title], passage))
         met[passage.title] += 1
     return [passage for _, passage in sorted(rounds, key=lambda pair: pair[0])]

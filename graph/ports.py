@@ -29,7 +29,7 @@ class Ports:
 
     model: Callable[[str], BaseChatModel] = load_model
     retriever: Callable[[], BaseRetriever] = _shipped_corpus
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _retriever: BaseRetriever | None = field(default=None, init=False)

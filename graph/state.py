@@ -35,7 +35,7 @@ class Source(TypedDict):
 
 
 class SourceList(TypedDict):
-    """The sources that a phase was given, found by one search: one entry each time a phase is entered, also if empty."""
+    """The sources that a phase was given: one entry each time a phase is entered, also where nothing was found."""
 
     line: int
     turn: int

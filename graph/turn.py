@@ -1,7 +1,4 @@
-"""Drives one turn through the graph: parts of the graph in, the protocol's events out, pauses waited for.
-
-Boundary events are made from what is committed alone, so that the same code heals what a crash left unsaid.
-"""
+"""Drives one turn through the graph: parts of the graph in, the protocol's events out, pauses waited for."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from langgraph.errors import GraphDrained
 from langgraph.types import Command
 
-from graph.clock import iso
+from graph.boundaries import Boundaries
 from graph.context import Context, roles
 from graph.control import TurnControl
 from graph.directive import Directive
 from graph.events import Event
 from graph.nodes import findings_of_line, usage_of
 from graph.seen import Seen
-from graph.state import Cause, Finding, Input, Output, Pause, SourceList, State, Usage
+from graph.state import Cause, Input, Output, State, Usage
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -73,11 +70,9 @@ class Turn:
         self._context = context
         self._control = control
         self._recovers = seen is not None
-        self._seen = seen or Seen()
+        self._boundaries = Boundaries(seen or Seen(), len(roles(context.calls_per_phase)))
         self._now = now
         self._state = State()
-        self._findings = 0
-        self._sources = 0
 
     @property
     def result(self) -> TurnResult:
@@ -104,13 +99,15 @@ class Turn:
 
     async def events(self) -> AsyncIterator[Event]:
         """Every event of the turn between its `run_start` and its terminal event, without numbers."""
-        snapshot = await self._graph.aget_state(self._config)
-        begun = (snapshot.metadata or {}).get("run_id") == self._run_id
-        for event in self._recovered(snapshot, begun=begun):
+        newest = await self._graph.aget_state(self._config)
+        begun = (newest.metadata or {}).get("run_id") == self._run_id
+        # By its id, a checkpoint is shown without the writes that wait to be applied: as it was committed.
+        committed = await self._graph.aget_state(newest.config) if begun else None
+        for event in self._recovered(committed):
             yield event
-        if begun and not snapshot.next:
+        if committed and not committed.next:
             return
-        question = snapshot.interrupts[0] if begun and snapshot.interrupts else None
+        question = newest.interrupts[0] if begun and newest.interrupts else None
         step: Input | Command[Any] | None = None if begun else self._input
         while True:
             if question is not None:
@@ -125,10 +122,11 @@ class Turn:
             if question is None:
                 return
 
-    def _recovered(self, snapshot: StateSnapshot, *, begun: bool) -> Iterator[Event]:
-        planned = begun and _planned(snapshot.next)
-        if planned:
-            self._state = cast(State, snapshot.values)
+    def _recovered(self, committed: StateSnapshot | None) -> Iterator[Event]:
+        if committed is not None and not _planned(committed.next):
+            committed = None
+        if committed is not None:
+            self._state = cast(State, committed.values)
         if self._recovers:
             progress = self.progress
             yield {
@@ -138,8 +136,8 @@ class Turn:
                 "completed_subcalls": progress.completed_subcalls,
                 "in_progress_phase": progress.in_progress_phase,
             }
-        if planned:
-            yield from self._committed(cast(State, snapshot.values), _checkpoint_id(snapshot.config), snapshot.next)
+        if committed is not None:
+            yield from self._boundaries.committed(self._state, _checkpoint_id(committed.config), committed.next)
 
     async def _answer(self, question: Interrupt) -> Directive:
         """What the pending interrupt is answered: a cooldown waits for its end, or for somebody's wish."""
@@ -173,81 +171,11 @@ class Turn:
                 yield "interrupt", interrupts[0]
 
     def _translated(self, kind: str, data: Any) -> Iterator[Event]:
-        if kind == "checkpoint":
-            if _planned(data["next"]):
-                yield from self._committed(data["values"], _checkpoint_id(data["config"]), data["next"])
-            return
-        event: Event = data
-        if event["type"] == "subcall_start":
-            event = {**event, "attempt": self._seen.next_attempt(event["phase"], event["index"])}
-        elif event["type"] == "retrying":
-            event = {**event, "attempt": self._seen.attempt}
-        yield from self._once(event)
-
-    def _once(self, event: Event) -> Iterator[Event]:
-        if not self._seen.knows(event):
-            self._seen.note(event)
-            yield event
-
-    def _committed(self, state: State, checkpoint_id: str, following: Collection[str]) -> Iterator[Event]:
-        """The boundary events that the committed state implies and the stream does not show yet."""
-        self._state = state
-        turn = state.get("turn")
-        sources, findings = state.get("sources", []), state.get("findings", [])
-        entered = [entry for entry in sources[self._sources :] if entry["turn"] == turn]
-        finished = [finding for finding in findings[self._findings :] if finding["turn"] == turn]
-        self._sources, self._findings = len(sources), len(findings)
-        for finding in finished:
-            while entered and entered[0]["phase"] <= finding["phase"]:
-                yield from self._phase_entered(entered.pop(0))
-            yield from self._subcall_ended(finding, checkpoint_id)
-        for entry in entered:
-            yield from self._phase_entered(entry)
-        if "cooldown" in following and (pause := state.get("cooldown")):
-            yield from self._once(_cooldown_event(pause, len(state["plan"]), len(roles(self._context.calls_per_phase))))
-
-    def _phase_entered(self, entry: SourceList) -> Iterator[Event]:
-        phase, plan = entry["phase"], self._state["plan"]
-        yield from self._once({"type": "phase_start", "phase": phase, "total": len(plan), "title": plan[phase - 1]})
-        if entry["items"]:
-            yield from self._once({"type": "sources", "phase": phase, "items": entry["items"]})
-
-    def _subcall_ended(self, finding: Finding, checkpoint_id: str) -> Iterator[Event]:
-        phase, index = finding["phase"], finding["index"]
-        of = len(roles(self._context.calls_per_phase))
-        where = {"phase": phase, "role": finding["role"], "index": index, "of": of}
-        end: Event = {"type": "subcall_end", **where}
-        if self._seen.knows(end):
-            return
-        yield from self._text_completed(finding, where)
-        end |= {
-            "attempt": self._seen.attempt,
-            "duration_sec": round(finding["ended_at"] - finding["started_at"], 3),
-            "usage": finding["usage"],
-            "checkpoint_id": checkpoint_id,
-        }
-        yield from self._once(end)
-        if index == of:
-            yield from self._once(
-                {
-                    "type": "phase_end",
-                    "phase": phase,
-                    "total": len(self._state["plan"]),
-                    "title": self._state["plan"][phase - 1],
-                    "duration_sec": round(finding["ended_at"] - finding["phase_started_at"], 3),
-                }
-            )
-
-    def _text_completed(self, finding: Finding, where: Event) -> Iterator[Event]:
-        """What of a committed subcall's text the stream does not show: a crash may come between the two writes."""
-        phase, index, text = finding["phase"], finding["index"], finding["text"]
-        shown = "".join(self._seen.text)
-        if self._seen.subcall != (phase, index) or not text.startswith(shown):
-            shown = ""
-            attempt = self._seen.next_attempt(phase, index)
-            yield from self._once({"type": "subcall_start", **where, "attempt": attempt})
-        if rest := text[len(shown) :]:
-            yield from self._once({"type": "token", "content": rest, "phase": phase, "index": index})
+        if kind == "custom":
+            yield from self._boundaries.live(data)
+        elif _planned(data["next"]):
+            self._state = data["values"]
+            yield from self._boundaries.committed(self._state, _checkpoint_id(data["config"]), data["next"])
 
 
 def progress_of(state: State) -> Progress:
@@ -269,15 +197,3 @@ def _planned(following: Collection[str]) -> bool:
 
 def _checkpoint_id(config: RunnableConfig | None) -> str:
     return str((config or {}).get("configurable", {}).get("checkpoint_id", ""))
-
-
-def _cooldown_event(pause: Pause, total: int, of: int) -> Event:
-    event: Event = {
-        "type": "cooldown",
-        "duration_sec": pause["duration_sec"],
-        "stage": pause["stage"],
-        "phase": pause["phase"],
-        "total": total,
-        "resume_at": iso(pause["resume_at"]),
-    }
-    return event | {"subcall": pause["subcall"], "of": of} if pause["stage"] == "intra_phase" else event

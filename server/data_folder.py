@@ -32,7 +32,7 @@ class DataFolder:
             holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
             os.close(self._lock)
             raise DataFolderUnusable(
-                f"DATA_DIR: {self.path} is in use by another server (process {holder}); stop it, or name another folder."
+                f"DATA_DIR: {self.path} is in use by another server (process {holder}): stop it, or name another."
             ) from error
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)

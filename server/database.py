@@ -63,7 +63,7 @@ class Database:
 
     def write_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Does `work` in a transaction of its own, before `start`."""
-        with _transaction(self._connection):
+        with _Transaction(self._connection):
             return work(self._connection)
 
     def submit(
@@ -136,7 +136,7 @@ class Database:
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
-            with _transaction(self._connection):
+            with _Transaction(self._connection):
                 for job in batch:
                     _do(job, self._connection)
         except sqlite3.Error as error:
@@ -163,7 +163,7 @@ def _settle_all(batch: list[_Job]) -> None:
         job.settled(job)
 
 
-class _transaction:  # noqa: N801 - reads as a verb
+class _Transaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 

@@ -1,4 +1,4 @@
-"""The compiled graph over its checkpointer, loaded beside a server that answers already: LangGraph is slow to import."""
+"""The compiled graph over its checkpointer, loaded beside a server that answers already: it is slow to import."""
 
 from __future__ import annotations
 

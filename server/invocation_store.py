@@ -20,7 +20,6 @@ _COLUMNS: Final = (
     " ended_at, epoch, last_event_id, phases_completed, total_phases, input_tokens, output_tokens, error,"
     " superseded_by, prior_topic, turn"
 )
-_UNFINISHED: Final = "('queued', 'running')"
 
 
 class ThreadBusy(Exception):
@@ -167,22 +166,15 @@ def _check_room(connection: sqlite3.Connection, new: NewInvocation, limit: int) 
     states = [
         row["status"]
         for row in connection.execute(
-            f"SELECT status FROM invocations WHERE status IN {_UNFINISHED} AND thread_id = ?",  # noqa: S608
-            (new.thread_id,),
+            "SELECT status FROM invocations WHERE thread_id = ? AND status IN ('queued', 'running')", (new.thread_id,)
         )
     ]
     if states and new.multitask_strategy == "reject":
         raise ThreadBusy(f"Thread {new.thread_id} has a turn under way.")
     if states.count("queued") >= MAX_WAITING_ON_THREAD:
         raise QueueFull(f"{MAX_WAITING_ON_THREAD} turns wait on thread {new.thread_id} already.")
-    unfinished = dict[str, int](
-        map(
-            tuple,
-            connection.execute(
-                f"SELECT status, count(*) FROM invocations WHERE status IN {_UNFINISHED} GROUP BY status"
-            ),
-        )  # noqa: S608
-    )
+    count = "SELECT status, count(*) FROM invocations WHERE status IN ('queued', 'running') GROUP BY status"
+    unfinished = {row[0]: int(row[1]) for row in connection.execute(count)}
     if unfinished.get("queued", 0) >= MAX_QUEUED:
         raise QueueFull(f"{MAX_QUEUED} turns wait on this server already.")
     return bool(states) or sum(unfinished.values()) >= limit

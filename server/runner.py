@@ -100,7 +100,7 @@ class Runner:
             raise _Drained from error
         except ModelFailed as error:
             return _failed({"type": error.failure.type, "message": error.failure.message}, turn)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # The edge of a turn: whatever a node, a search or a model raised ends this turn and no other.
             _log.exception("turn_failed", thread=invocation.thread_id, invocation=invocation.id)
             return _failed({"type": type(error).__name__, "message": "The run met an unexpected error."}, turn)

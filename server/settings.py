@@ -21,9 +21,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="", case_sensitive=False, extra="ignore", env_ignore_empty=True)
 
-    host: Annotated[str, Field(description="address to listen on; other than loopback only with API_KEYS")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[str, Field(description="address to listen on: loopback only")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8088
     data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
     database_url: Annotated[str | None, Field(description="unset: SQLite in DATA_DIR")] = None

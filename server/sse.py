@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 RETRY: Final = b"retry: 1000\n\n"
 
 
-def stream_response(
-    frames: AsyncGenerator[bytes, None], *, ping_sec: float, headers: dict[str, str]
-) -> EventSourceResponse:
+def stream_response(frames: AsyncIterator[bytes], *, ping_sec: float, headers: dict[str, str]) -> EventSourceResponse:
     """The HTTP answer that sends `frames` and a comment each `ping_sec` seconds."""
     return EventSourceResponse(
         frames,
@@ -30,23 +27,18 @@ def stream_response(
     )
 
 
-async def follow(
-    store: InvocationStore, log: EventLog, invocation_id: str, position: int
-) -> AsyncGenerator[bytes, None]:
+async def follow(store: InvocationStore, log: EventLog, invocation_id: str, position: int) -> AsyncIterator[bytes]:
     """Frames behind number `position`, several at a time, until the stream is over."""
     with log.attached(invocation_id) as live:
         # Read while attached, so that an end is either in the record or will be shown.
         invocation = await store.get(invocation_id)
         assert invocation is not None
         yield RETRY
-        async with contextlib.aclosing(_behind(log, live, invocation, position)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        async for chunk in _behind(log, live, invocation, position):
+            yield chunk
 
 
-async def _behind(
-    log: EventLog, live: LiveStream, invocation: Invocation, position: int
-) -> AsyncGenerator[bytes, None]:
+async def _behind(log: EventLog, live: LiveStream, invocation: Invocation, position: int) -> AsyncIterator[bytes]:
     on_disk = True
     while True:
         change = live.watch()

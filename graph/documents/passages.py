@@ -94,5 +94,5 @@ def _pieces(block: str) -> list[str]:
 def _cuts(sentence: str) -> Iterator[str]:
     """`sentence`, cut every `LONGEST` words where it is longer than that."""
     starts = [word.start() for word in _WORD.finditer(sentence)][::LONGEST]
-    for start, end in zip(starts, [*starts[1:], len(sentence)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(sentence)], strict=False):  # none in a blank sentence
         yield sentence[start:end].strip()

@@ -71,7 +71,8 @@ class Material:
         self.drafts = self._text("draft")
         self.notes = self._text("note")
         self.wanted = significant(f"{self.topic[:2000]} {self._text('guidance')[:2000]}")
-        self.asked = self.wanted | significant(f"{phase.attributes.get('title', '')} {phase.text}")
+        # The topic's words come first, in its spelling.
+        self.asked = self.wanted | significant(f"{phase.attributes.get('title', '')} {phase.text}") | self.wanted
 
     @cached_property
     def quotable(self) -> list[Passage]:
@@ -80,10 +81,14 @@ class Material:
 
     @cached_property
     def noted(self) -> list[Passage]:
-        """The sentences of the notes, each once; those that stand in several notes come last."""
-        found = [p for note in self._all("note") for p in _of_note(note)]
-        times = Counter(p.key for p in found)
-        return sorted(once(found), key=lambda p: times[p.key] > 1)
+        """The sentences of the notes, each once, in order."""
+        return list(once(p for note in self._all("note") for p in _of_note(note)))
+
+    @cached_property
+    def repeated(self) -> frozenset[str]:
+        """The keys of what several notes say."""
+        times = Counter(p.key for note in self._all("note") for p in once(_of_note(note)))
+        return frozenset(said for said, number in times.items() if number > 1)
 
     @cached_property
     def claims(self) -> list[Passage]:

@@ -48,6 +48,15 @@ class Context:
         int,
         Field(title="Tokens a call", description="Length that each call is asked for, in tokens.", ge=16, le=100_000),
     ] = 1500
+    token_budget: Annotated[
+        int | None,
+        Field(
+            title="Token budget",
+            description="Tokens, in and out, that a turn may cost; a tenth is kept for its closing synthesis.",
+            ge=100,
+            le=1_000_000_000,
+        ),
+    ] = None
     intra_phase_cooldown_sec: Annotated[
         float,
         Field(title="Cooldown between calls", description="Seconds of rest between two calls.", ge=0, le=86_400),

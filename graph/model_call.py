@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from graph.digest import count_tokens
 from graph.failure import CutStream, EmptyAnswer, Failure, ModelFailed, SilentStream, failure_of
+from graph.faults import reach
 from graph.token_joiner import TokenJoiner
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: L
     usage: Usage = {"input_tokens": 0, "output_tokens": 0}
     # OpenAI's wire format says when an answer is complete; of other chat models we cannot know.
     finished = model._llm_type != "openai-chat"
+    pieces = 0
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(idle_sec) as idle:
@@ -98,6 +100,8 @@ async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: L
                 idle.reschedule(loop.time() + idle_sec)
                 if text := chunk.content if isinstance(chunk.content, str) else str(chunk.text):
                     joiner.add(text)
+                    reach("token.first" if pieces == 0 else "token.middle")
+                    pieces += 1
                 if counted := chunk.usage_metadata:
                     usage["input_tokens"] += counted["input_tokens"]
                     usage["output_tokens"] += counted["output_tokens"]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
 from graph.context import Context, roles
-from graph.digest import digest
+from graph.digest import count_tokens, cut, digest
 from graph.directive import Directive
-from graph.failure import Failure
-from graph.model_call import call_model
+from graph.failure import Failure, ModelFailed
+from graph.model_call import Answer, call_model
 from graph.plan import focus_of, plan_titles
 from graph.ports import Ports
-from graph.prompts import SubcallRequest, subcall_messages
+from graph.prompts import SubcallRequest, closing_messages, subcall_messages
 from graph.report import ReportMaterial, compose_report
-from graph.state import Asked, Finding, Gap, Pause, Source, SourceList, Stage, State, Usage
+from graph.state import Asked, Cause, Finding, Gap, Pause, Source, SourceList, Stage, State, Usage
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -29,6 +30,9 @@ _STOPPED = {
     "budget": "the run reached its token budget before it was done",
 }
 UNDER_WAY = "the run is still under way"
+EARLIER_TOPIC_TOKENS = 400
+# The part of a token budget that is kept for the closing synthesis.
+KEPT_BACK = 0.1
 
 
 class TopicMissing(ValueError):
@@ -116,11 +120,47 @@ class Nodes:
 
     async def report(self, state: State, runtime: Runtime[Context]) -> State:
         """Writes the report of what there is; a turn that stopped with nothing leaves none."""
-        stop = state.get("stop")
-        findings = findings_of_line(state)
-        text = report_of(state, runtime.context, partial=_STOPPED[stop] if stop else None, now=self._ports.now())
-        usage = usage_of([f for f in findings if f["turn"] == state["turn"]])
-        return State(report=text if findings else "", usage=usage, cooldown=None)
+        context, stop = runtime.context, state.get("stop")
+        usage = usage_of_turn(state)
+        closing = await self._closing(state, context) if stop == "budget" else None
+        if closing is not None:
+            usage = usage_of([{"usage": usage}, {"usage": closing.usage}])
+        text = ""
+        if findings_of_line(state):
+            now = self._ports.now()
+            text = report_of(
+                state, context, partial=why_partial(stop), now=now, closing=closing.text if closing else ""
+            )
+        return State(report=text, usage=usage, cooldown=None)
+
+    async def _closing(self, state: State, context: Context) -> Answer | None:
+        """The closing synthesis out of what the budget kept back; None where that is too little, or the model fails."""
+        left = (context.token_budget or 0) - total_of(usage_of_turn(state))
+        request = closing_request(state, context, left // 3)
+        messages = closing_messages(request)
+        if sum(count_tokens(str(message.content)) for message in messages) + request.target_output_tokens > left:
+            return None
+        try:
+            return await call_model(
+                self._ports.model(context.model),
+                messages,
+                _Silent(),
+                endpoint=self._ports.endpoint(context.model),
+                patience=self._ports.patience,
+                sleep=self._ports.sleep,
+            )
+        except ModelFailed:
+            return None
+
+
+class _Silent:
+    """Hears of a call that the stream does not show."""
+
+    def started(self, attempt: int) -> None: ...
+
+    def token(self, text: str) -> None: ...
+
+    def retrying(self, attempt: int, delay_sec: float, failure: Failure) -> None: ...
 
 
 class SubcallEvents:
@@ -149,15 +189,31 @@ def findings_of_line(state: State) -> list[Finding]:
     return [finding for finding in state.get("findings", []) if finding["line"] == state.get("line")]
 
 
-def usage_of(findings: Sequence[Finding]) -> Usage:
+def why_partial(cause: Cause | None) -> str | None:
+    """Why the report of a turn that was stopped by `cause` is partial, as the end of a sentence."""
+    return None if cause is None else _STOPPED[cause]
+
+
+def usage_of_turn(state: State) -> Usage:
+    """The tokens that the present turn's subcalls cost."""
+    return usage_of([finding for finding in state.get("findings", []) if finding["turn"] == state.get("turn")])
+
+
+def total_of(usage: Usage) -> int:
+    """Tokens in and out."""
+    return usage["input_tokens"] + usage["output_tokens"]
+
+
+def usage_of(findings: Iterable[Mapping[Literal["usage"], Usage] | Finding]) -> Usage:
     """The tokens that `findings` cost together."""
+    findings = list(findings)
     return Usage(
         input_tokens=sum(finding["usage"]["input_tokens"] for finding in findings),
         output_tokens=sum(finding["usage"]["output_tokens"] for finding in findings),
     )
 
 
-def report_of(state: State, context: Context, *, partial: str | None, now: float) -> str:
+def report_of(state: State, context: Context, *, partial: str | None, now: float, closing: str = "") -> str:
     """The report on the thread's present topic as Markdown, from what the state holds; `now` is Unix seconds."""
     line = state.get("line")
     return compose_report(
@@ -171,6 +227,7 @@ def report_of(state: State, context: Context, *, partial: str | None, now: float
             asked=state.get("asked", []),
             partial=partial,
             now=now,
+            closing=closing,
         )
     )
 
@@ -241,8 +298,31 @@ def _request(state: State, context: Context) -> SubcallRequest:
         drafts=[finding for finding in findings if finding["phase"] == phase and finding["index"] < index],
         notes=digest(state["plan"], findings, phase),
         guidance=[a["message"] for a in asked if a["line"] == line and a["steering"] == "guidance"],
-        earlier_topics=[a["topic"] for a in asked if a["line"] < line and a["steering"] == "new_topic"],
+        earlier_topics=_earlier_topics(state),
     )
+
+
+def closing_request(state: State, context: Context, tokens: int) -> SubcallRequest:
+    """What a closing synthesis is told: all phases in `tokens` tokens, and as many to answer in."""
+    findings = findings_of_line(state)
+    reached = min(state["phase"], len(state["plan"]))
+    return replace(
+        _request(State(**{**state, "phase": reached}), context),
+        target_output_tokens=max(16, min(context.target_output_tokens, tokens)),
+        excerpts=[],
+        drafts=[],
+        notes=digest(state["plan"], findings, len(state["plan"]) + 1, budget_tokens=tokens),
+    )
+
+
+def _earlier_topics(state: State) -> list[str]:
+    """The thread's earlier topics, the last two with what was found on them."""
+    earlier = [a for a in state["asked"] if a["line"] < state["line"] and a["steering"] == "new_topic"]
+    told = []
+    for asked in earlier[-2:]:
+        texts = [f["text"] for f in state.get("findings", []) if f["line"] == asked["line"] and f["role"] != "critique"]
+        told.append(f"{asked['topic']}\n{cut(texts[-1], EARLIER_TOPIC_TOKENS)}" if texts else asked["topic"])
+    return [asked["topic"] for asked in earlier[:-2]] + told
 
 
 def _done(state: State, context: Context, finding: Finding) -> State:
@@ -255,7 +335,13 @@ def _done(state: State, context: Context, finding: Finding) -> State:
     if rest > 0 and phase <= len(state["plan"]):
         until = finding["ended_at"] + rest
         pause = Pause(stage=stage, duration_sec=rest, resume_at=until, phase=phase, subcall=index)
-    return State(findings=[finding], phase=phase, index=index, cooldown=pause)
+    update = State(findings=[finding], phase=phase, index=index, cooldown=pause)
+    if context.token_budget is not None and phase <= len(state["plan"]):
+        spent, last = total_of(usage_of_turn(state)) + total_of(finding["usage"]), total_of(finding["usage"])
+        # The next call costs about as much as the last one did.
+        if spent + last > context.token_budget * (1 - KEPT_BACK):
+            update["stop"] = "budget"
+    return update
 
 
 def _obeyed(directive: Directive) -> State:

@@ -44,7 +44,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 class ReportMaterial:
     """What a report is made of. `findings`, `sources` and `gaps` are one line's; `now` is Unix seconds.
 
-    `partial` says why the report is partial, as the end of a sentence, e.g. "the run was cancelled".
+    `partial` says why the report is partial, as the end of a sentence, e.g. "the run was cancelled". `closing` is the
+    synthesis that a run wrote which ended early, if it did.
     """
 
     topic: str
@@ -56,6 +57,7 @@ class ReportMaterial:
     asked: Sequence[Asked]
     partial: str | None
     now: float
+    closing: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class _Report:
             self.known.setdefault(source["id"], source)
         self.cited: set[int] = set()
         self.removed = 0
+        self.closing = safe_markdown(material.closing, self._with_known_citations).strip()
         self.sections = [self._section(phase) for phase in sorted({f["phase"] for f in material.findings})]
 
     @cached_property
@@ -117,7 +120,7 @@ class _Report:
 def _parts(report: _Report) -> Iterator[str]:
     yield f"# Research report: {inert(report.material.topic)}"
     yield _partial(report)
-    yield f"## Summary\n\n{_summary(report.sections)}"
+    yield f"## Summary\n\n{report.closing or _summary(report.sections)}"
     yield from (_section(section, report.material.calls_per_phase) for section in report.sections)
     yield _sources(report)
     yield _gaps(report.material.gaps)

@@ -24,8 +24,8 @@ def after_plan(state: State) -> Literal["phase", "report"]:
 def after_subcall(state: State, *, wanted: bool) -> Literal["cooldown", "steering", "phase", "subcall", "report"]:
     """What follows a subcall; `wanted` tells that somebody waits to steer or stop the run."""
     step = next_step(state)
-    if step == "report":
-        return step
+    if step == "report" or state.get("stop"):
+        return "report"
     if wanted:
         return "steering"
     return "cooldown" if state.get("cooldown") else step

@@ -14,7 +14,7 @@ from graph.context import Context, roles
 from graph.control import TurnControl
 from graph.directive import Directive
 from graph.events import Event
-from graph.nodes import findings_of_line, usage_of
+from graph.nodes import findings_of_line, report_of, usage_of_turn, why_partial
 from graph.seen import Seen
 from graph.state import Cause, Input, Output, State, Usage
 
@@ -73,24 +73,30 @@ class Turn:
         self._boundaries = Boundaries(seen or Seen(), len(roles(context.calls_per_phase)))
         self._now = now
         self._state = State()
+        self._broken_off_by: Cause | None = None
 
     @property
     def result(self) -> TurnResult:
         """How the turn ended; to be read behind the last event."""
-        progress = self.progress
+        progress, state = self.progress, self._state
+        broken_off = self._broken_off_by is not None
         return TurnResult(
-            cause=self._state.get("stop"),
+            cause=self._broken_off_by or state.get("stop"),
             phases_completed=progress.completed_phases,
-            total_phases=progress.total_phases,
-            usage=self.usage,
-            report=self._state.get("report", ""),
+            total_phases=progress.total_phases or self._planned_phases,
+            usage=usage_of_turn(state) if broken_off else state["usage"],
+            report=self.report_so_far(why_partial(self._broken_off_by)) if broken_off else state["report"],
         )
 
+    def report_so_far(self, partial: str | None) -> str:
+        """A report of what is committed, which says why it is partial; empty where there are no findings."""
+        if not findings_of_line(self._state):
+            return ""
+        return report_of(self._state, self._context, partial=partial, now=self._now())
+
     @property
-    def usage(self) -> Usage:
-        """The tokens of this turn's committed subcalls."""
-        turn = self._state.get("turn")
-        return usage_of([finding for finding in self._state.get("findings", []) if finding["turn"] == turn])
+    def _planned_phases(self) -> int:
+        return len(self._context.phase_titles) or self._context.num_phases
 
     @property
     def progress(self) -> Progress:
@@ -99,16 +105,13 @@ class Turn:
 
     async def events(self) -> AsyncIterator[Event]:
         """Every event of the turn between its `run_start` and its terminal event, without numbers."""
-        newest = await self._graph.aget_state(self._config)
-        begun = (newest.metadata or {}).get("run_id") == self._run_id
-        # By its id, a checkpoint is shown without the writes that wait to be applied: as it was committed.
-        committed = await self._graph.aget_state(newest.config) if begun else None
+        newest, committed = await self._checkpoint()
         for event in self._recovered(committed):
             yield event
         if committed and not committed.next:
             return
-        question = newest.interrupts[0] if begun and newest.interrupts else None
-        step: Input | Command[Any] | None = None if begun else self._input
+        question = newest.interrupts[0] if committed and newest.interrupts else None
+        step: Input | Command[Any] | None = None if committed else self._input
         while True:
             if question is not None:
                 step = Command(resume=(await self._answer(question)).model_dump())
@@ -122,17 +125,33 @@ class Turn:
             if question is None:
                 return
 
+    async def settle(self, cause: Cause) -> AsyncIterator[Event]:
+        """What is committed but not told yet of a turn that was broken off for `cause`; behind it, `result` stands."""
+        _, committed = await self._checkpoint()
+        self._broken_off_by = cause
+        for event in self._recovered(committed):
+            yield event
+
+    async def _checkpoint(self) -> tuple[StateSnapshot, StateSnapshot | None]:
+        """The thread's newest state; and it as it was committed, where this turn has come to a checkpoint."""
+        newest = await self._graph.aget_state(self._config)
+        if (newest.metadata or {}).get("run_id") != self._run_id:
+            return newest, None
+        # By its id, a checkpoint is shown without the writes that wait to be applied to it.
+        return newest, await self._graph.aget_state(newest.config)
+
     def _recovered(self, committed: StateSnapshot | None) -> Iterator[Event]:
         if committed is not None and not _planned(committed.next):
             committed = None
         if committed is not None:
             self._state = cast(State, committed.values)
         if self._recovers:
+            self._recovers = False
             progress = self.progress
             yield {
                 "type": "recovered",
                 "completed_phases": progress.completed_phases,
-                "total_phases": progress.total_phases or len(self._context.phase_titles) or self._context.num_phases,
+                "total_phases": progress.total_phases or self._planned_phases,
                 "completed_subcalls": progress.completed_subcalls,
                 "in_progress_phase": progress.in_progress_phase,
             }

@@ -51,16 +51,12 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 def _serve(settings: Settings, folder: DataFolder, listener: socket.socket) -> None:
-    import uvicorn
-
     from server import logs
-    from server.app import create_app
     from server.services import open_services
+    from server.serving import serve
 
     logs.configure(settings.log_level, settings.log_format)
-    services = open_services(settings, folder, began=BEGAN)
-    config = uvicorn.Config(create_app(services), log_config=None, access_log=False, timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[listener])
+    serve(open_services(settings, folder, began=BEGAN), listener)
 
 
 if __name__ == "__main__":

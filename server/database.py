@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from graph.faults import reach
 from server.migrations import SchemaTooNew, migrate
 
 T = TypeVar("T")
@@ -29,9 +30,10 @@ class StorageFailed(Exception):
 
 
 class _Job:
-    __slots__ = ("error", "result", "settled", "work")
+    __slots__ = ("error", "name", "result", "settled", "work")
 
-    def __init__(self, work: Callable[[sqlite3.Connection], Any], settled: Callable[[_Job], None]) -> None:
+    def __init__(self, name: str, work: Callable[[sqlite3.Connection], Any], settled: Callable[[_Job], None]) -> None:
+        self.name = name
         self.work = work
         self.settled = settled
         self.result: Any = None
@@ -67,12 +69,19 @@ class Database:
             return work(self._connection)
 
     def submit(
-        self, work: Callable[[sqlite3.Connection], Any], settled: Callable[[Any, Exception | None], None]
+        self,
+        work: Callable[[sqlite3.Connection], Any],
+        settled: Callable[[Any, Exception | None], None],
+        *,
+        name: str = "write",
     ) -> None:
-        """Queues `work` for the next transaction; `settled(result, error)` runs on the loop once it is on disk."""
-        self._put(_Job(work, lambda job: settled(job.result, job.error)))
+        """Queues `work` for the next transaction; `settled(result, error)` runs on the loop once it is on disk.
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        `name` is what fault points know it by.
+        """
+        self._put(_Job(name, work, lambda job: settled(job.result, job.error)))
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, name: str = "write") -> T:
         """Does `work` in the next transaction and returns when that is on disk.
 
         An exception of `work` undoes its own changes alone and is raised here. `StorageFailed`: nothing was written.
@@ -87,7 +96,7 @@ class Database:
             else:
                 future.set_result(result)
 
-        self.submit(work, settle)
+        self.submit(work, settle, name=name)
         return await future
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -139,6 +148,10 @@ class Database:
             with _Transaction(self._connection):
                 for job in batch:
                     _do(job, self._connection)
+                for job in batch:
+                    reach(f"{job.name}.before")
+            for job in batch:
+                reach(f"{job.name}.after")
         except sqlite3.Error as error:
             failure = StorageFailed(f"The database could not be written ({error}).")
             failure.__cause__ = error
@@ -190,7 +203,12 @@ def _connected(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     # Only the thread that made it uses it, but the closing one is another.
     connection = sqlite3.connect(path, timeout=BUSY_SEC, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA query_only = ON" if readonly else "PRAGMA journal_mode = WAL")
+    if readonly:
+        connection.execute("PRAGMA query_only = ON")
+    else:
+        # Takes effect in a new file alone, and before its first table.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
     # FULL: a commit returns when it is on disk (sqlite.org/pragma.html#pragma_synchronous).
     connection.execute("PRAGMA synchronous = FULL")
     return connection

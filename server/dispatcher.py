@@ -1,4 +1,4 @@
-"""Claims the turns that wait, in their order, as many as may run at once."""
+"""Claims the turns that wait, in their order, as many as may run at once; passes wishes on to those that run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from graph.faults import reach
 from server.database import StorageFailed
 from server.runner import Left, Runner
+from server.turn_handle import TurnHandle
 
 if TYPE_CHECKING:
-    from graph.control import TurnControl
-    from server.invocation import Invocation
+    from server.invocation import Invocation, Wish
     from server.invocation_store import InvocationStore
 
 _log = structlog.get_logger(__name__)
@@ -30,8 +31,9 @@ class Dispatcher:
         self._limit = limit
         self._now = now
         self._woken = asyncio.Event()
+        self._draining = False
         self._turns: dict[str, asyncio.Task[None]] = {}
-        self._controls: dict[str, TurnControl] = {}
+        self._handles: dict[str, TurnHandle] = {}
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -43,8 +45,23 @@ class Dispatcher:
         """To be called when a turn may have become claimable."""
         self._woken.set()
 
+    def want(self, invocation_id: str, wish: Wish) -> None:
+        """Passes a wish, which is on disk already, on to a turn that runs here."""
+        if (handle := self._handles.get(invocation_id)) is not None:
+            handle.want(wish)
+
+    async def drain(self, grace_sec: float) -> None:
+        """Claims nothing more, lets each turn come to its next checkpoint, and breaks off what takes longer."""
+        self._draining = True
+        for handle in self._handles.values():
+            handle.drain()
+        if self._turns:
+            await asyncio.wait(list(self._turns.values()), timeout=grace_sec)
+        await self.stop()
+
     async def stop(self) -> None:
         """Breaks off what runs, as a crash would: a later process goes on with it."""
+        self._draining = True
         tasks = [task for task in (self._loop, *self._turns.values()) if task is not None]
         for task in tasks:
             task.cancel()
@@ -52,45 +69,49 @@ class Dispatcher:
             await asyncio.wait(tasks)
 
     async def _claim_all(self) -> None:
-        while True:
+        while not self._draining:
             await self._woken.wait()
             self._woken.clear()
             try:
-                while len(self._turns) < self._limit and (invocation := await self._store.claim(self._now())):
+                while self._has_room() and (invocation := await self._store.claim(self._now())):
                     self._begin(invocation)
             except StorageFailed as error:
                 _log.error("claim_failed", reason=str(error))
                 asyncio.get_running_loop().call_later(STORAGE_REST_SEC, self._woken.set)
 
-    def _begin(self, invocation: Invocation) -> None:
-        task = asyncio.create_task(self._run(invocation), name=invocation.id)
-        self._turns[invocation.id] = task
+    def _has_room(self) -> bool:
+        return len(self._turns) < self._limit and not self._draining
 
-    async def _run(self, invocation: Invocation) -> None:
+    def _begin(self, invocation: Invocation) -> None:
+        handle = self._handles[invocation.id] = TurnHandle(invocation.wish)
+        if self._draining:
+            handle.drain()
+        self._turns[invocation.id] = asyncio.create_task(self._run(invocation, handle), name=invocation.id)
+
+    async def _run(self, invocation: Invocation, handle: TurnHandle) -> None:
         try:
-            left = await self._runner.run(invocation, lambda: self._control(invocation.id))
+            left = await self._runner.run(invocation, handle)
         finally:
-            self._controls.pop(invocation.id, None)
+            self._handles.pop(invocation.id, None)
             self._turns.pop(invocation.id, None)
         if left is Left.STORAGE_FAILED:
-            asyncio.get_running_loop().call_later(STORAGE_REST_SEC, self._give_back, invocation)
+            self._give_back_later(invocation)
+        reach("handover")
         self.wake()
 
-    def _control(self, invocation_id: str) -> TurnControl:
-        from graph.control import TurnControl
-
-        return self._controls.setdefault(invocation_id, TurnControl())
+    def _give_back_later(self, invocation: Invocation) -> None:
+        asyncio.get_running_loop().call_later(STORAGE_REST_SEC, self._give_back, invocation)
 
     def _give_back(self, invocation: Invocation) -> None:
-        # Held in the table of turns, so that it counts as running until it waits again.
-        self._turns[invocation.id] = asyncio.create_task(self._requeue(invocation), name=invocation.id)
+        if not self._draining:
+            self._turns[invocation.id] = asyncio.create_task(self._requeue(invocation), name=invocation.id)
 
     async def _requeue(self, invocation: Invocation) -> None:
         try:
             await self._store.requeue(invocation)
         except StorageFailed as error:
             _log.error("requeue_failed", invocation=invocation.id, reason=str(error))
-            asyncio.get_running_loop().call_later(STORAGE_REST_SEC, self._give_back, invocation)
+            self._give_back_later(invocation)
         finally:
             self._turns.pop(invocation.id, None)
         self.wake()

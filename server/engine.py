@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from graph.faults import reach
 from server.database import StorageFailed
 
 if TYPE_CHECKING:
-    import aiosqlite
+    from langchain_core.runnables import RunnableConfig
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import StateSnapshot
 
+    from graph.checkpoints import CheckpointSaver
     from graph.context import Context
     from graph.state import Input, Output, State
     from server.data_folder import DataFolder
@@ -32,7 +34,7 @@ class Engine:
     def __init__(self, settings: Settings, folder: DataFolder) -> None:
         self._settings = settings
         self._folder = folder
-        self._connection: aiosqlite.Connection | None = None
+        self._saver: CheckpointSaver | None = None
         self._loading: asyncio.Task[Graph] | None = None
 
     def start(self) -> None:
@@ -51,8 +53,8 @@ class Engine:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        if self._connection is not None:
-            await self._connection.close()
+        if self._saver is not None:
+            await self._saver.conn.close()
 
     async def snapshot(self, thread_id: str) -> StateSnapshot:
         """The thread's newest state. Raises `StorageFailed`."""
@@ -62,18 +64,48 @@ class Engine:
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be read ({error}).") from error
 
+    async def history(self, thread_id: str, *, before: str | None, limit: int) -> list[StateSnapshot]:
+        """The thread's checkpoints, newest first, older than checkpoint `before`. Raises `StorageFailed`."""
+        graph = await self.graph()
+        older: RunnableConfig | None = {"configurable": {"checkpoint_id": before}} if before else None
+        config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+        try:
+            return [snapshot async for snapshot in graph.aget_state_history(config, before=older, limit=limit)]
+        except sqlite3.Error as error:
+            raise StorageFailed(f"The checkpoints could not be read ({error}).") from error
+
+    async def roll_back(self, thread_id: str, run_id: str) -> None:
+        """Puts the thread back to where run `run_id` began, if that run was the last on it. Raises `sqlite3.Error`."""
+        graph = await self.graph()
+        assert self._saver is not None
+        reach("rollback.before")
+        base = await self._saver.aget_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+        if base is None or base.metadata.get("run_id") != run_id:
+            return
+        while base is not None and base.metadata.get("run_id") == run_id:
+            base = await self._saver.aget_tuple(base.parent_config) if base.parent_config else None
+        if base is None:
+            await self._saver.adelete_thread(thread_id)
+        else:
+            await graph.aupdate_state(base.config, None, as_node="__copy__")
+        reach("rollback.after")
+
+    async def erase(self, thread_id: str) -> None:
+        """Erases the thread's checkpoints. Raises `StorageFailed`."""
+        await self.graph()
+        assert self._saver is not None
+        try:
+            await self._saver.adelete_thread(thread_id)
+        except sqlite3.Error as error:
+            raise StorageFailed(f"The checkpoints could not be erased ({error}).") from error
+
     async def _load(self) -> Graph:
         await asyncio.to_thread(_import_all, self._settings.research_model)
-        import aiosqlite
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
+        from graph.checkpoints import open_checkpoints
         from graph.graph import build_graph
 
         try:
-            self._connection = await aiosqlite.connect(self._folder.checkpoint_database)
-            await self._connection.execute("PRAGMA synchronous = FULL")
-            saver = AsyncSqliteSaver(self._connection)
-            await saver.setup()
+            saver = self._saver = await open_checkpoints(self._folder.checkpoint_database)
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be opened ({error}).") from error
         graph = build_graph(saver, ports=self._ports())
@@ -93,7 +125,7 @@ class Engine:
 
 
 def _import_all(model: str) -> None:
-    for module in ("graph.graph", "langgraph.checkpoint.sqlite.aio", "graph.turn", "graph.documents"):
+    for module in ("graph.graph", "graph.checkpoints", "graph.turn", "graph.documents"):
         importlib.import_module(module)
     if model.startswith("openai:"):
         importlib.import_module("langchain_openai")

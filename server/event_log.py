@@ -1,4 +1,4 @@
-"""The event log: gives the numbers, puts events on disk, and only then shows them to readers."""
+"""The event log: puts events on disk, and only then shows them to readers."""
 
 from __future__ import annotations
 
@@ -6,54 +6,32 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-import orjson
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from graph.clock import iso
-from graph.events import Event, boundary_key
-from server.status import Status
+from graph.events import Event
+from server.event_rows import Ending, Written, append, end, frames_behind, keys_and_tail, waiting_steers
 
 if TYPE_CHECKING:
     from server.database import Database
     from server.invocation import Invocation
+    from server.status import Status
+
+T = TypeVar("T")
 
 RING_FRAMES: Final = 1024
-READ_FRAMES: Final = 2000
 # Events that a turn may have waiting for the disk before it is held back.
 MAX_WAITING: Final = 512
-
-
-class Superseded(Exception):
-    """A later claim owns the turn: what this one still writes is refused."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """The end of a turn: its last event, its state, and what stays of it."""
-
-    event: Event
-    status: Status
-    report: str = ""
-    error: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a write added: its frames, the stream's last number, and the end state if it came to one."""
-
-    frames: list[bytes]
-    last: int
-    status: Status | None = None
 
 
 class LiveStream:
     """The newest frames of one invocation in memory, for the readers that keep up. Lives while anybody uses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, closed: bool = False) -> None:
         self.status: Status | None = None
+        self.closed = closed
         self.users = 0
         self._last = 0
         self._frames: list[bytes] = []
@@ -73,6 +51,19 @@ class LiveStream:
         if len(self._frames) > 2 * RING_FRAMES:
             del self._frames[:-RING_FRAMES]
         self.status = written.status or self.status
+        self._wake()
+
+    def close(self) -> None:
+        """Lets the readers go, to read on from the next process."""
+        self.closed = True
+        self._wake()
+
+    def forget(self) -> None:
+        """Drops what is in memory: readers go to the disk, and learn there that the events are gone."""
+        self._frames.clear()
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -94,11 +85,12 @@ class EventLog:
         self.now = now
         self._uptime = uptime
         self._live: dict[str, LiveStream] = {}
+        self._closed = False
 
     @contextlib.contextmanager
     def attached(self, invocation_id: str) -> Iterator[LiveStream]:
         """The invocation's live stream, kept while the context is open."""
-        live = self._live.setdefault(invocation_id, LiveStream())
+        live = self._live.setdefault(invocation_id, LiveStream(closed=self._closed))
         live.users += 1
         try:
             yield live
@@ -119,31 +111,57 @@ class EventLog:
 
     def submit(
         self,
-        work: Callable[[sqlite3.Connection], Written],
-        invocation_id: str,
-        settled: Callable[[Exception | None], None],
+        work: Callable[[sqlite3.Connection], tuple[T, Mapping[str, Written]]],
+        settled: Callable[[T | None, Exception | None], None],
+        *,
+        name: str,
     ) -> None:
-        """Queues a write and shows its frames once it is on disk."""
+        """Queues a write that gives its result and what it added to which streams; shows that once it is on disk."""
 
-        def show(written: Written | None, error: Exception | None) -> None:
-            if written is not None and error is None and (live := self._live.get(invocation_id)) is not None:
-                live.show(written)
-            settled(error)
+        def show(result: tuple[T, Mapping[str, Written]] | None, error: Exception | None) -> None:
+            if result is None or error is not None:
+                settled(None, error)
+                return
+            for invocation_id, written in result[1].items():
+                if (live := self._live.get(invocation_id)) is not None:
+                    live.show(written)
+            settled(result[0], None)
 
-        self._database.submit(work, show)
+        self._database.submit(work, show, name=name)
 
-    async def frames(self, invocation: Invocation, behind: int) -> list[bytes]:
-        """Up to 2,000 frames from disk behind number `behind`."""
-        query = "SELECT seq, data FROM events WHERE n = ? AND seq > ? ORDER BY seq LIMIT ?"
-        return await self._database.read(
-            lambda connection: [
-                frame(row[0], row[1]) for row in connection.execute(query, (invocation.n, behind, READ_FRAMES))
-            ]
-        )
+    async def transact(self, work: Callable[[sqlite3.Connection], tuple[T, Mapping[str, Written]]], *, name: str) -> T:
+        """Does such a write and returns its result once it is on disk. Raises what `work` does, or `StorageFailed`."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def settled(result: T | None, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]  # without an error there is a result
+
+        self.submit(work, settled, name=name)
+        return await future
+
+    def forget(self, invocation_id: str) -> None:
+        """The stream's events are being removed: open readers are to hear of it."""
+        if (live := self._live.get(invocation_id)) is not None:
+            live.forget()
+
+    def let_readers_go(self) -> None:
+        """Ends all open readings as a lost connection would, so that readers come back to the next process."""
+        self._closed = True
+        for live in self._live.values():
+            live.close()
+
+    async def frames(self, invocation: Invocation, position: int) -> list[bytes]:
+        """Up to 2,000 frames from disk behind number `position`. Raises `EventsRemoved`."""
+        return await self._database.read(lambda connection: frames_behind(connection, invocation.n, position))
 
     async def keys_and_tail(self, invocation: Invocation) -> tuple[list[str], list[Event]]:
         """The stream's boundary keys, and its events from the last `subcall_start` on."""
-        return await self._database.read(lambda connection: _keys_and_tail(connection, invocation.n))
+        return await self._database.read(lambda connection: keys_and_tail(connection, invocation.n))
 
 
 class StreamWriter:
@@ -183,27 +201,28 @@ class StreamWriter:
     async def end(self, ending: Ending) -> None:
         """Writes the last event and the end state as one transaction; returns when it is on disk."""
         await self.flushed()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        at = self._log.now()
+        last = self._log.stamped(ending.event)
 
-        def settled(error: Exception | None) -> None:
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
+        def work(connection: sqlite3.Connection) -> tuple[None, Mapping[str, Written]]:
+            append(connection, self._invocation, [])
+            if last["type"] == "winding_down":
+                waiting = waiting_steers(connection, self._invocation.thread_id)
+                last["pending_steering_inputs"] = len(waiting)
+            written = end(connection, self._invocation, replace(ending, event=last), at=at)
+            return None, {self._invocation.id: written}
 
-        event, ended_at = self._log.stamped(ending.event), self._log.now()
-        self._log.submit(
-            lambda connection: _end(connection, self._invocation, ending, event, ended_at), self._invocation.id, settled
-        )
-        await done
+        await self._log.transact(work, name="terminal")
 
     def _write(self) -> None:
         events, self._gathered, self._writing = self._gathered, [], True
-        self._log.submit(
-            lambda connection: append(connection, self._invocation, events), self._invocation.id, self._written
-        )
 
-    def _written(self, error: Exception | None) -> None:
+        def work(connection: sqlite3.Connection) -> tuple[None, Mapping[str, Written]]:
+            return None, {self._invocation.id: append(connection, self._invocation, events)}
+
+        self._log.submit(work, self._written, name="events")
+
+    def _written(self, _: None, error: Exception | None) -> None:
         self._writing = False
         self._error = error
         if self._gathered and error is None:
@@ -214,93 +233,3 @@ class StreamWriter:
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
-
-
-def append(connection: sqlite3.Connection, invocation: Invocation, events: Sequence[Event]) -> Written:
-    """Adds events behind the last one; a boundary that the stream has is passed over. Raises `Superseded`."""
-    row = connection.execute(
-        "SELECT last_event_id FROM invocations WHERE n = ? AND epoch = ? AND status = 'running'",
-        (invocation.n, invocation.epoch),
-    ).fetchone()
-    if row is None:
-        raise Superseded(f"Claim {invocation.epoch} of {invocation.id} is not the present one.")
-    frames, last = _insert(connection, invocation.n, row[0], joined(events))
-    return Written(frames, last)
-
-
-def _insert(connection: sqlite3.Connection, n: int, last: int, events: Sequence[Event]) -> tuple[list[bytes], int]:
-    frames: list[bytes] = []
-    for event in events:
-        data = orjson.dumps({"sequence_number": last + 1, **event})
-        added = connection.execute(
-            "INSERT INTO events (n, seq, key, data) VALUES (?, ?, ?, ?) ON CONFLICT (n, key) WHERE key IS NOT NULL"
-            " DO NOTHING",
-            (n, last + 1, boundary_key(event), data),
-        ).rowcount
-        if added:
-            last += 1
-            frames.append(frame(last, data))
-            _count(connection, n, event)
-    connection.execute("UPDATE invocations SET last_event_id = ? WHERE n = ?", (last, n))
-    return frames, last
-
-
-def _count(connection: sqlite3.Connection, n: int, event: Event) -> None:
-    if event["type"] == "phase_end":
-        connection.execute("UPDATE invocations SET phases_completed = ? WHERE n = ?", (event["phase"], n))
-    elif event["type"] == "subcall_end":
-        usage = event["usage"]
-        connection.execute(
-            "UPDATE invocations SET input_tokens = input_tokens + ?, output_tokens = output_tokens + ? WHERE n = ?",
-            (usage["input_tokens"], usage["output_tokens"], n),
-        )
-
-
-def _end(
-    connection: sqlite3.Connection, invocation: Invocation, ending: Ending, event: Event, ended_at: float
-) -> Written:
-    written = append(connection, invocation, [event])
-    connection.execute(
-        "UPDATE invocations SET status = ?, ended_at = ?, error = ? WHERE n = ?",
-        (ending.status, ended_at, orjson.dumps(ending.error).decode() if ending.error else None, invocation.n),
-    )
-    if ending.report:
-        connection.execute("INSERT INTO reports (n, markdown) VALUES (?, ?)", (invocation.n, ending.report))
-    return Written(written.frames, written.last, ending.status)
-
-
-def joined(events: Sequence[Event]) -> list[Event]:
-    """The events, tokens of one subcall that stand side by side made one."""
-    result: list[Event] = []
-    pieces: list[str] = []
-    for event in events:
-        last = result[-1] if result else None
-        if (
-            event["type"] == "token"
-            and last is not None
-            and last["type"] == "token"
-            and (last["phase"], last["index"]) == (event["phase"], event["index"])
-        ):
-            if not pieces:
-                pieces.append(last["content"])
-                result[-1] = last = {**last}
-            pieces.append(event["content"])
-            last["content"] = "".join(pieces)
-        else:
-            pieces.clear()
-            result.append(event)
-    return result
-
-
-def frame(number: int, data: bytes) -> bytes:
-    """One SSE frame."""
-    return b"id: %d\ndata: %b\n\n" % (number, data)
-
-
-def _keys_and_tail(connection: sqlite3.Connection, n: int) -> tuple[list[str], list[Event]]:
-    keys = [row[0] for row in connection.execute("SELECT key FROM events WHERE n = ? AND key IS NOT NULL", (n,))]
-    start = connection.execute(
-        "SELECT max(seq) FROM events WHERE n = ? AND key >= 'subcall_start:' AND key < 'subcall_start;'", (n,)
-    ).fetchone()[0]
-    rows = connection.execute("SELECT data FROM events WHERE n = ? AND seq >= ? ORDER BY seq", (n, start or 1))
-    return keys, [orjson.loads(row[0]) for row in rows]

@@ -1,13 +1,25 @@
-"""An invocation as it is stored, and its id."""
+"""An invocation as it is stored, its id, and what may be wanted of it while it is under way."""
 
 from __future__ import annotations
 
+import json
 import secrets
+import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import IntEnum
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from server.status import Status
+from server.status import Status
+
+
+class Wish(IntEnum):
+    """What a turn under way is to do, the strongest last: a stronger wish replaces a weaker one."""
+
+    NONE = 0
+    STEER = 1
+    ROLL_BACK = 2
+    CANCEL = 3
+    CANCEL_NOW = 4
 
 
 def new_invocation_id(now: float) -> str:
@@ -24,30 +36,59 @@ def new_thread_id() -> str:
 class Invocation:
     """One turn on a thread. `n` is its place in the order of arrival; times are Unix seconds.
 
-    `config` is the whole `graph.context.Context` as JSON types, fixed when the turn was accepted.
+    `config` is the turn's whole `RunConfig` as JSON types, fixed when the turn was accepted.
     `epoch` counts its claims: what an older claim still wants to write is refused.
     """
 
     n: int
     id: str
     thread_id: str
+    turn: int
     status: Status
     message: str
     topic: str
+    prior_topic: str | None
     steering: str
     multitask_strategy: str
     config: dict[str, Any]
     metadata: dict[str, Any]
     created_at: float
-    started_at: float | None = None
-    ended_at: float | None = None
-    epoch: int = 0
-    last_event_id: int = 0
-    phases_completed: int = 0
-    total_phases: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    error: dict[str, Any] | None = None
-    superseded_by: str | None = None
-    prior_topic: str | None = None
-    turn: int = 1
+    started_at: float | None
+    ended_at: float | None
+    epoch: int
+    last_event_id: int
+    phases_completed: int
+    total_phases: int
+    input_tokens: int
+    output_tokens: int
+    error: dict[str, Any] | None
+    superseded_by: str | None
+    resumes: str | None
+    wish: Wish
+    events_removed: bool
+
+
+_COLUMNS: Final = ", ".join(Invocation.__dataclass_fields__)
+
+
+def select(connection: sqlite3.Connection, rest: str, *values: object) -> list[Invocation]:
+    """The invocations that `rest` of an SQL query names: its `WHERE`, its `ORDER BY`, with `?` for `values`."""
+    return [_of(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM invocations {rest}", values)]  # noqa: S608
+
+
+def find(connection: sqlite3.Connection, rest: str, *values: object) -> Invocation | None:
+    """The first of `select`."""
+    return next(iter(select(connection, f"{rest} LIMIT 1", *values)), None)
+
+
+def _of(row: sqlite3.Row) -> Invocation:
+    values = dict(row)
+    for name in ("config", "metadata", "error"):
+        if values[name] is not None:
+            values[name] = json.loads(values[name])
+    values |= {
+        "status": Status(values["status"]),
+        "wish": Wish(values["wish"]),
+        "events_removed": bool(values["events_removed"]),
+    }
+    return Invocation(**values)

@@ -31,10 +31,14 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
         input_tokens       INTEGER NOT NULL DEFAULT 0,
         output_tokens      INTEGER NOT NULL DEFAULT 0,
         error              TEXT,
-        superseded_by      TEXT
+        superseded_by      TEXT,
+        resumes            TEXT,
+        wish               INTEGER NOT NULL DEFAULT 0,
+        events_removed     INTEGER NOT NULL DEFAULT 0
     );
     CREATE INDEX invocations_of_thread ON invocations (thread_id, n);
     CREATE INDEX invocations_by_status ON invocations (status, n);
+    CREATE INDEX invocations_to_clean ON invocations (ended_at) WHERE events_removed = 0 AND ended_at IS NOT NULL;
     CREATE TABLE reports (
         n        INTEGER PRIMARY KEY REFERENCES invocations (n),
         markdown TEXT NOT NULL
@@ -46,6 +50,8 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
         data BLOB NOT NULL,
         PRIMARY KEY (n, seq)
     ) WITHOUT ROWID;
+    CREATE TABLE probe (passed INTEGER NOT NULL);
+    INSERT INTO probe VALUES (0);
     CREATE UNIQUE INDEX events_once ON events (n, key) WHERE key IS NOT NULL;
     """,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from graph.clock import iso
+from server.endings import report_url
 from server.invocation import Invocation
-from server.runner import report_url
 
 
 def record_of(invocation: Invocation, report: str | None = None) -> dict[str, Any]:

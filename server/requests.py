@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -21,6 +21,9 @@ Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
+Body = TypeVar("Body", bound=BaseModel)
+
+
 class RunConfig(BaseModel):
     """Settings of one turn; what is left out is the server's."""
 
@@ -33,6 +36,8 @@ class RunConfig(BaseModel):
     target_output_tokens: Annotated[int | None, Field(ge=16, le=100_000)] = None
     intra_phase_cooldown_sec: Annotated[float | None, Field(ge=0, le=86_400, allow_inf_nan=False)] = None
     inter_phase_cooldown_sec: Annotated[float | None, Field(ge=0, le=86_400, allow_inf_nan=False)] = None
+    run_timeout_sec: Annotated[float | None, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = None
+    token_budget: Annotated[int | None, Field(ge=100, le=1_000_000_000)] = None
     model: Annotated[str | None, Field(pattern=r"^(offline|openai:.+)$", max_length=200)] = None
 
     @model_validator(mode="after")
@@ -68,24 +73,43 @@ class StartRequest(BaseModel):
         return (self.message or self.topic or "").strip()
 
 
+class CancelRequest(BaseModel):
+    """The body of a cancel, which may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    mode: Literal["checkpoint", "now"] = "checkpoint"
+
+
+async def read_cancel(request: Request) -> CancelRequest:
+    """The body of a cancel. Raises `Problem` as `read_start` does."""
+    return await _read(request, CancelRequest, empty={})
+
+
 async def read_start(request: Request) -> StartRequest:
     """The body of a start. Raises `Problem`: 400 for no JSON, 413 for too much, 422 for what does not fit."""
-    body = await read_json(request)
+    return await _read(request, StartRequest)
+
+
+async def _read(request: Request, model: type[Body], *, empty: Any = None) -> Body:
+    body = await read_json(request, empty=empty)
     if not isinstance(body, dict):
         raise Problem(422, "The body must be a JSON object.", errors=[{"field": "body", "message": "not an object"}])
     try:
-        return StartRequest.model_validate(body)
+        return model.model_validate(body)
     except ValidationError as error:
         raise invalid(error) from error
 
 
-async def read_json(request: Request) -> Any:
-    """The JSON body of a request, which is read no further than 256 KiB."""
+async def read_json(request: Request, *, empty: Any = None) -> Any:
+    """The JSON body of a request, read no further than 256 KiB; `empty` stands for no body, where that is allowed."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise Problem(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+    if not body and empty is not None:
+        return empty
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -6,18 +6,17 @@ import asyncio
 import os
 from typing import Annotated, Any, Literal, cast
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from graph.context import Context
-from graph.plan import plan_titles
-from server.invocation import Invocation, new_invocation_id, new_thread_id
-from server.invocation_store import Accepted, NewInvocation, QueueFull, ThreadBusy
+from server.accept import Accepted, NotResumable, QueueFull, ThreadBusy
+from server.asked import new_invocation, refused, resumption, wish_of
+from server.invocation import Invocation, Wish
 from server.problems import Problem
 from server.records import record_of
-from server.requests import RunConfig, StartRequest, checked_name, position_of, prefers, read_start
-from server.services import Services
-from server.settings import Settings
+from server.requests import checked_name, position_of, prefers, read_cancel, read_start
+from server.runner import context_of
+from server.services import Parts, Services
 from server.sse import follow, stream_response
 from server.status import Status
 
@@ -28,41 +27,25 @@ JSON = "application/json"
 CRASH_DELAY_SEC = 0.3
 
 
-def services_of(request: Request) -> Services:
-    """The parts of this server."""
-    services: Services = request.app.state.services
-    return services
-
-
-Parts = Annotated[Services, Depends(services_of)]
-
-
 @router.post("/invocations", status_code=202)
 async def start(request: Request, parts: Parts) -> Response:
-    """Starts a turn on a thread."""
+    """Starts a turn on a thread; a thread that is busy is steered by it."""
+    _check_open(parts)
     body = await read_start(request)
     if parts.settings.demo_mode and body.text == "crash":
         return _crash()
-    accepted = await _accept(request, body, parts)
+    position = position_of(request)
+    new = new_invocation(request, body, parts)
+    try:
+        accepted = await parts.store.accept(new, limit=parts.settings.max_concurrent_runs)
+    except (ThreadBusy, QueueFull) as error:
+        raise refused(error) from error
+    if accepted.steered is not None:
+        parts.dispatcher.want(accepted.steered, wish_of(new))
     parts.dispatcher.wake()
-    invocation = accepted.invocation
-    headers = {
-        "x-agent-invocation-id": invocation.id,
-        "x-agent-session-id": invocation.thread_id,
-        "Location": f"/invocations/{invocation.id}",
-    }
     if prefers(request, EVENT_STREAM, over=JSON):
-        return _stream(parts, invocation, position_of(request), headers)
-    return JSONResponse(
-        {
-            "status": "queued" if accepted.waits else "started",
-            "invocation_id": invocation.id,
-            "session_id": invocation.thread_id,
-            "thread_id": invocation.thread_id,
-        },
-        202,
-        headers=headers,
-    )
+        return _stream(parts, accepted.invocation, position, _headers(accepted.invocation))
+    return _started(accepted)
 
 
 @router.get("/invocations")
@@ -94,7 +77,37 @@ async def read(invocation_id: str, request: Request, parts: Parts) -> Response:
     invocation = await _known(invocation_id, parts)
     if prefers(request, JSON, over=EVENT_STREAM):
         return JSONResponse(record_of(invocation, await parts.store.report(invocation)))
+    if invocation.events_removed:
+        raise Problem(410, "The events of this turn are past their retention; its report and record are kept.")
     return _stream(parts, invocation, position, {})
+
+
+@router.post("/invocations/{invocation_id}/cancel")
+async def cancel(invocation_id: str, request: Request, parts: Parts) -> Response:
+    """Asks a turn to wind down; one that waits, or has ended, is dealt with at once."""
+    body = await read_cancel(request)
+    invocation = await _known(invocation_id, parts)
+    wish = Wish.CANCEL_NOW if body.mode == "now" else Wish.CANCEL
+    cancelled = await parts.store.cancel(invocation, wish)
+    parts.dispatcher.want(cancelled.id, wish)
+    parts.dispatcher.wake()
+    return JSONResponse(record_of(cancelled, await parts.store.report(cancelled)))
+
+
+@router.post("/invocations/{invocation_id}/resume", status_code=202)
+async def resume(invocation_id: str, request: Request, parts: Parts) -> Response:
+    """Goes on where a turn stopped that failed, was cancelled or timed out: as a new invocation."""
+    _check_open(parts)
+    stopped = await _known(invocation_id, parts)
+    new = resumption(request, stopped, parts)
+    try:
+        accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
+    except (ThreadBusy, NotResumable, QueueFull) as error:
+        raise refused(error) from error
+    parts.dispatcher.wake()
+    if prefers(request, EVENT_STREAM, over=JSON):
+        return _stream(parts, accepted.invocation, 0, _headers(accepted.invocation))
+    return _started(accepted)
 
 
 @router.get("/invocations/{invocation_id}/report")
@@ -114,31 +127,6 @@ async def report(
     return Response(markdown, media_type="text/markdown; charset=utf-8")
 
 
-@router.get("/threads/{thread_id}")
-async def thread(thread_id: str, parts: Parts) -> dict[str, Any]:
-    """The thread: its turns, newest first, and how far its research is."""
-    checked_name(thread_id, "thread_id")
-    turns = await parts.store.page(thread_id=thread_id, limit=200)
-    if not turns:
-        raise Problem(404, f"Thread {thread_id} has never been seen.")
-    snapshot = await parts.engine.snapshot(thread_id)
-    from graph.state import State
-    from graph.turn import progress_of
-
-    progress = progress_of(cast(State, snapshot.values))
-    return {
-        "thread_id": thread_id,
-        "status": "idle" if all(turn.status.ended for turn in turns) else "busy",
-        "topic": turns[0].topic,
-        "completed_phases": progress.completed_phases,
-        "total_phases": progress.total_phases,
-        "completed_subcalls": progress.completed_subcalls,
-        "next": list(snapshot.next),
-        "interrupts": [interrupt.value for interrupt in snapshot.interrupts],
-        "invocations": [record_of(turn) for turn in turns],
-    }
-
-
 @router.get("/liveness")
 async def liveness() -> dict[str, str]:
     """The process is up; touches no database."""
@@ -147,51 +135,10 @@ async def liveness() -> dict[str, str]:
 
 @router.get("/readiness")
 async def readiness(parts: Parts) -> dict[str, str]:
-    """Ready to take work: a write reaches the disk."""
+    """Ready to take work: a write reaches the disk, and the process is not about to end."""
+    _check_open(parts)
     await parts.store.probe()
     return {"status": "ready"}
-
-
-async def _accept(request: Request, body: StartRequest, parts: Services) -> Accepted:
-    thread_id = body.thread_id or request.query_params.get("agent_session_id") or new_thread_id()
-    name = request.headers.get("x-agent-invocation-id")
-    context = _context(body.config, parts.settings)
-    now = parts.now()
-    new = NewInvocation(
-        id=checked_name(name, "x-agent-invocation-id") if name else new_invocation_id(now),
-        thread_id=checked_name(thread_id, "thread_id"),
-        message=body.text,
-        steering=body.steering,
-        multitask_strategy=body.multitask_strategy,
-        config=context,
-        metadata=body.metadata,
-        total_phases=len(plan_titles(Context(**context))),
-        created_at=now,
-        idempotency_key=request.headers.get("idempotency-key"),
-    )
-    try:
-        return await parts.store.accept(new, limit=parts.settings.max_concurrent_runs)
-    except ThreadBusy as error:
-        raise Problem(409, str(error)) from error
-    except QueueFull as error:
-        raise Problem(429, str(error), headers={"Retry-After": "30"}) from error
-
-
-def _context(config: RunConfig, settings: Settings) -> dict[str, Any]:
-    """The turn's whole context: what it was given, and the server's settings for the rest."""
-    given = config.model_dump(exclude_none=True)
-    phases = given.pop("phases", settings.num_phases)
-    titles = phases if isinstance(phases, list) else []
-    return {
-        "model": settings.research_model,
-        "calls_per_phase": settings.calls_per_phase,
-        "target_output_tokens": settings.target_output_tokens,
-        "intra_phase_cooldown_sec": settings.intra_phase_cooldown_sec,
-        "inter_phase_cooldown_sec": settings.inter_phase_cooldown_sec,
-        **given,
-        "num_phases": len(titles) or phases,
-        "phase_titles": titles,
-    }
 
 
 async def _known(invocation_id: str, parts: Services) -> Invocation:
@@ -213,12 +160,38 @@ async def _report_so_far(invocation: Invocation, parts: Services) -> str | None:
     state = cast(State, snapshot.values)
     if not findings_of_line(state):
         return None
-    return report_of(state, Context(**invocation.config), partial=UNDER_WAY, now=parts.now())
+    return report_of(state, context_of(invocation), partial=UNDER_WAY, now=parts.now())
 
 
 def _stream(parts: Services, invocation: Invocation, position: int, headers: dict[str, str]) -> Response:
     frames = follow(parts.store, parts.log, invocation.id, position)
     return stream_response(frames, ping_sec=parts.settings.sse_ping_sec, headers=headers)
+
+
+def _check_open(parts: Services) -> None:
+    if parts.lifecycle.phase == "draining":
+        raise Problem(503, "The server is about to end and takes no new work.", headers={"Retry-After": "5"})
+
+
+def _headers(invocation: Invocation) -> dict[str, str]:
+    return {
+        "x-agent-invocation-id": invocation.id,
+        "x-agent-session-id": invocation.thread_id,
+        "Location": f"/invocations/{invocation.id}",
+    }
+
+
+def _started(accepted: Accepted) -> Response:
+    invocation = accepted.invocation
+    body = {
+        "status": "queued" if accepted.waits else "started",
+        "invocation_id": invocation.id,
+        "session_id": invocation.thread_id,
+        "thread_id": invocation.thread_id,
+    }
+    if accepted.named:
+        body = record_of(invocation) | body | {"status": invocation.status}
+    return JSONResponse(body, 200 if accepted.named else 202, headers=_headers(invocation))
 
 
 def _crash() -> Response:

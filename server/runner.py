@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import fields
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -13,14 +15,16 @@ from graph.context import Context
 from graph.events import Event
 from graph.seen import Seen
 from server.database import StorageFailed
-from server.event_log import Ending, EventLog, StreamWriter, Superseded
-from server.status import ENDED_BY_CAUSE, Status
+from server.endings import Drained, failed, finished, how_it_failed
+from server.event_rows import Ending, Superseded
 
 if TYPE_CHECKING:
-    from graph.control import TurnControl
-    from graph.turn import Turn, TurnResult
+    from graph.turn import Turn
     from server.engine import Engine
+    from server.event_log import EventLog, StreamWriter
     from server.invocation import Invocation
+    from server.invocation_store import InvocationStore
+    from server.turn_handle import TurnHandle
 
 _log = structlog.get_logger(__name__)
 
@@ -37,125 +41,110 @@ class Left(Enum):
 class Runner:
     """Drives turns. `now` is Unix seconds."""
 
-    def __init__(self, engine: Engine, log: EventLog, now: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, store: InvocationStore, log: EventLog, now: Callable[[], float]) -> None:
         self._engine = engine
+        self._store = store
         self._event_log = log
         self._now = now
 
-    async def run(self, invocation: Invocation, control: Callable[[], TurnControl]) -> Left:
+    async def run(self, invocation: Invocation, handle: TurnHandle) -> Left:
         """Runs the turn that was claimed; only `ENDED` has given it an end state."""
         log = _log.bind(thread=invocation.thread_id, invocation=invocation.id)
         try:
             with self._event_log.attached(invocation.id):
-                await self._run(invocation, control)
+                status = await self._run(invocation, handle)
         except Superseded as error:
             log.warning("turn_superseded", reason=str(error))
             return Left.SUPERSEDED
         except (StorageFailed, sqlite3.Error) as error:
             log.error("storage_failed", reason=str(error))
             return Left.STORAGE_FAILED
-        except _Drained:
+        except Drained:
             log.info("turn_drained")
             return Left.DRAINED
-        log.info("turn_ended")
+        log.info("turn_ended", status=status)
         return Left.ENDED
 
-    async def _run(self, invocation: Invocation, control: Callable[[], TurnControl]) -> None:
+    async def _run(self, invocation: Invocation, handle: TurnHandle) -> str:
         writer = self._event_log.writer(invocation)
-        recovers = invocation.last_event_id > 0
-        seen = Seen.from_tail(*await self._event_log.keys_and_tail(invocation)) if recovers else None
-        # Before the graph is loaded: readers learn of a recovery within the process's first second.
-        writer.put(_run_start(invocation, recovers=recovers))
-        turn = await self._turn(invocation, control(), seen)
-        await writer.end(await self._ending(invocation, turn, writer))
-
-    async def _turn(self, invocation: Invocation, control: TurnControl, seen: Seen | None) -> Turn:
+        seen = Seen.from_tail(*await self._event_log.keys_and_tail(invocation)) if invocation.epoch > 1 else None
         graph = await self._engine.graph()
+        if (rolled_back := await self._store.rolled_back_before(invocation)) is not None:
+            await self._engine.roll_back(invocation.thread_id, rolled_back)
         from graph.turn import Turn
 
-        return Turn(
+        turn = Turn(
             graph,
             thread_id=invocation.thread_id,
             run_id=invocation.id,
             input={"message": invocation.message, "steering": invocation.steering},  # type: ignore[typeddict-item]
-            context=Context(**invocation.config),
-            control=control,
+            context=context_of(invocation),
+            control=handle.control(),
             seen=seen,
             now=self._now,
         )
+        ending = await self._ending(invocation, turn, writer, handle)
+        await writer.end(ending)
+        return ending.status
 
-    async def _ending(self, invocation: Invocation, turn: Turn, writer: StreamWriter) -> Ending:
-        from langgraph.errors import GraphDrained
-
-        from graph.failure import ModelFailed
-
+    async def _ending(self, invocation: Invocation, turn: Turn, writer: StreamWriter, handle: TurnHandle) -> Ending:
+        limit = _time_limit(invocation, handle, self._now())
         try:
-            async for event in turn.events():
-                writer.put(event)
-                await writer.room()
+            await self._play(turn, writer, handle)
         except (StorageFailed, sqlite3.Error, Superseded):
             raise
-        except GraphDrained as error:
-            await writer.flushed()
-            raise _Drained from error
-        except ModelFailed as error:
-            return _failed({"type": error.failure.type, "message": error.failure.message}, turn)
         except Exception as error:  # noqa: BLE001
             # The edge of a turn: whatever a node, a search or a model raised ends this turn and no other.
-            _log.exception("turn_failed", thread=invocation.thread_id, invocation=invocation.id)
-            return _failed({"type": type(error).__name__, "message": "The run met an unexpected error."}, turn)
-        return _finished(invocation, turn.result, self._now())
+            return await failed(how_it_failed(error, invocation), turn, writer)
+        finally:
+            if limit is not None:
+                limit.cancel()
+        return finished(invocation, turn.result, self._now())
+
+    async def _play(self, turn: Turn, writer: StreamWriter, handle: TurnHandle) -> None:
+        """Writes the turn's events, until it is over or is broken off."""
+        if not handle.broken.is_set() and await _unless_broken(_write_all(turn.events(), writer), handle):
+            return
+        assert handle.cause is not None
+        await _write_all(turn.settle(handle.cause), writer)
 
 
-class _Drained(Exception):
-    """The turn stopped at a checkpoint because the process is to end."""
+async def _write_all(events: AsyncIterator[Event], writer: StreamWriter) -> None:
+    async for event in events:
+        writer.put(event)
+        await writer.room()
 
 
-def _run_start(invocation: Invocation, *, recovers: bool) -> Event:
-    entry_mode = "recovered" if recovers else "fresh" if invocation.turn == 1 else "resumed"
-    event: Event = {
-        "type": "run_start",
-        "topic": invocation.topic,
-        "entry_mode": entry_mode,
-        "thread_id": invocation.thread_id,
-        "invocation_id": invocation.id,
-        "total_phases": invocation.total_phases,
-        "calls_per_phase": invocation.config["calls_per_phase"],
-        "model": invocation.config["model"],
-    }
-    return event if invocation.prior_topic is None else event | {"prior_topic": invocation.prior_topic}
+async def _unless_broken(writing: Coroutine[None, None, None], handle: TurnHandle) -> bool:
+    """Whether the writing came to its end, and was not broken off. Raises what it raised."""
+    driving = asyncio.create_task(writing)
+    broken = asyncio.create_task(handle.broken.wait())
+    try:
+        await asyncio.wait({driving, broken}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        broken.cancel()
+        if not driving.done():
+            driving.cancel()
+            await asyncio.wait({driving})
+    if driving.cancelled():
+        return False
+    error = driving.exception()
+    if error is not None and not (handle.broken.is_set() and not isinstance(error, StorageFailed | sqlite3.Error)):
+        raise error
+    return error is None
 
 
-def _finished(invocation: Invocation, result: TurnResult, now: float) -> Ending:
-    if result.cause is not None:
-        event: dict[str, Any] = {
-            "type": "winding_down",
-            "cause": result.cause,
-            "completed_phases": result.phases_completed,
-            "total_phases": result.total_phases,
-            "pending_steering_inputs": 0,
-        }
-        return Ending(event, ENDED_BY_CAUSE[result.cause], report=result.report)
-    event = {
-        "type": "run_complete",
-        "phases_completed": result.phases_completed,
-        "duration_sec": round(now - (invocation.started_at or now), 3),
-        "usage": result.usage,
-        "report_url": report_url(invocation.id),
-    }
-    return Ending(event, Status.COMPLETED, report=result.report)
+def _time_limit(invocation: Invocation, handle: TurnHandle, now: float) -> asyncio.TimerHandle | None:
+    seconds = invocation.config.get("run_timeout_sec")
+    if seconds is None:
+        return None
+    rest = (invocation.started_at or now) + seconds - now
+    if rest <= 0:
+        handle.time_out()
+        return None
+    return asyncio.get_running_loop().call_later(rest, handle.time_out)
 
 
-def _failed(error: dict[str, str], turn: Turn) -> Ending:
-    event = {
-        "type": "run_failed",
-        "error": error,
-        "completed_phases": turn.progress.completed_phases,
-        "resumable": True,
-    }
-    return Ending(event, Status.FAILED, error=error)
-
-
-def report_url(invocation_id: str) -> str:
-    """Where the report of an invocation is read."""
-    return f"/invocations/{invocation_id}/report"
+def context_of(invocation: Invocation) -> Context:
+    """The graph's part of the turn's configuration."""
+    return Context(**{field.name: invocation.config[field.name] for field in fields(Context)})

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
 
 from server.data_folder import DataFolder
 from server.database import Database
@@ -12,8 +15,16 @@ from server.dispatcher import Dispatcher
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
+from server.retention import Retention
 from server.runner import Runner
 from server.settings import Settings
+
+
+@dataclass
+class Lifecycle:
+    """Where the process is between its start and its end."""
+
+    phase: Literal["starting", "ready", "draining"] = "starting"
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,8 @@ class Services:
     log: EventLog
     engine: Engine
     dispatcher: Dispatcher
+    retention: Retention
+    lifecycle: Lifecycle
     now: Callable[[], float]
 
     def start(self) -> None:
@@ -33,12 +46,31 @@ class Services:
         self.database.start()
         self.engine.start()
         self.dispatcher.start()
+        self.retention.start()
+        self.lifecycle.phase = "ready"
+
+    async def drain(self) -> None:
+        """Takes no more work, lets turns come to a checkpoint, and lets the readers go; all stays unfinished."""
+        self.lifecycle.phase = "draining"
+        await self.retention.stop()
+        await self.dispatcher.drain(self.settings.shutdown_grace_sec)
+        self.log.let_readers_go()
 
     async def stop(self) -> None:
         """Leaves everything as it is on disk, for the next process to go on with."""
+        await self.retention.stop()
         await self.dispatcher.stop()
         await self.engine.close()
         self.database.close()
+
+
+def services_of(request: Request) -> Services:
+    """The parts of the server that a request came to."""
+    services: Services = request.app.state.services
+    return services
+
+
+Parts = Annotated[Services, Depends(services_of)]
 
 
 def open_services(
@@ -53,10 +85,11 @@ def open_services(
     `began` is when this process did, in `time.monotonic()` seconds.
     """
     database = Database(folder.server_database)
-    store = InvocationStore(database)
-    store.requeue_unfinished()
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
+    store = InvocationStore(database, log)
+    store.requeue_unfinished()
     engine = Engine(settings, folder)
-    runner = Runner(engine, log, now)
+    runner = Runner(engine, store, log, now)
     dispatcher = Dispatcher(store, runner, limit=settings.max_concurrent_runs, now=now)
-    return Services(settings, database, store, log, engine, dispatcher, now)
+    retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
+    return Services(settings, database, store, log, engine, dispatcher, retention, Lifecycle(), now)

@@ -44,7 +44,16 @@ class Settings(BaseSettings):
     model_idle_timeout_sec: Annotated[
         float, Field(gt=0, le=3600, description="silence of a model after which its call is tried again")
     ] = 120
+    run_timeout_sec: Annotated[
+        float | None, Field(gt=0, le=31_536_000, description="time that a turn may take, restarts included")
+    ] = None
+    token_budget: Annotated[
+        int | None, Field(ge=100, le=1_000_000_000, description="tokens that a turn may cost, in and out")
+    ] = None
     max_concurrent_runs: Annotated[int, Field(ge=1, le=10_000, description="runs at once; the rest wait")] = 64
+    event_ttl_sec: Annotated[
+        float, Field(gt=0, description="time that events are kept behind the end of their turn")
+    ] = 604_800
     sse_ping_sec: Annotated[float, Field(gt=0, le=15, description="longest silence on an event stream")] = 15
     shutdown_grace_sec: Annotated[
         float, Field(ge=0, le=3600, description="time that runs get to reach a checkpoint at SIGTERM")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from server.event_rows import EventsRemoved
+
 if TYPE_CHECKING:
     from server.event_log import EventLog, LiveStream
     from server.invocation import Invocation
@@ -28,19 +30,23 @@ def stream_response(frames: AsyncIterator[bytes], *, ping_sec: float, headers: d
 
 
 async def follow(store: InvocationStore, log: EventLog, invocation_id: str, position: int) -> AsyncIterator[bytes]:
-    """Frames behind number `position`, several at a time, until the stream is over."""
+    """Frames behind number `position`, several at a time, until the stream is over, or this process is to end."""
     with log.attached(invocation_id) as live:
         # Read while attached, so that an end is either in the record or will be shown.
         invocation = await store.get(invocation_id)
-        assert invocation is not None
         yield RETRY
-        async for chunk in _behind(log, live, invocation, position):
-            yield chunk
+        if invocation is None:
+            return
+        try:
+            async for chunk in _behind(log, live, invocation, position):
+                yield chunk
+        except EventsRemoved:
+            yield _last("gone", invocation.id, live.status or invocation.status)
 
 
 async def _behind(log: EventLog, live: LiveStream, invocation: Invocation, position: int) -> AsyncIterator[bytes]:
     on_disk = True
-    while True:
+    while not live.closed:
         change = live.watch()
         status = live.status or (invocation.status if invocation.status.ended else None)
         frames = None if on_disk else live.since(position)
@@ -51,12 +57,12 @@ async def _behind(log: EventLog, live: LiveStream, invocation: Invocation, posit
             position += len(frames)
             yield b"".join(frames)
         elif status is not None:
-            yield _done(invocation.id, status)
+            yield _last("done", invocation.id, status)
             return
         elif not on_disk and live.since(position) == []:
             await change.wait()
 
 
-def _done(invocation_id: str, status: Status) -> bytes:
-    data = orjson.dumps({"type": "done", "invocation_id": invocation_id, "status": status})
-    return b"event: done\ndata: %b\n\n" % data
+def _last(kind: str, invocation_id: str, status: Status) -> bytes:
+    data = orjson.dumps({"type": kind, "invocation_id": invocation_id, "status": status})
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)

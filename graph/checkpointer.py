@@ -1,0 +1,31 @@
+"""The SQLite checkpointer of `langgraph dev` (`checkpointer.path` in langgraph.json): threads outlive its process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiosqlite
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+# A folder of its own: the server locks DATA_DIR, and both may run at once.
+FOLDER = "STUDIO_DATA_DIR"
+
+
+@asynccontextmanager
+async def open_checkpointer() -> AsyncIterator[BaseCheckpointSaver[str]]:
+    """A saver over `STUDIO_DATA_DIR/checkpoints.sqlite` (default `data/studio`), closed with the context."""
+    folder = Path(os.environ.get(FOLDER) or "data/studio")
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    async with aiosqlite.connect(folder / "checkpoints.sqlite") as connection:
+        await connection.execute("PRAGMA synchronous = FULL")
+        saver = AsyncSqliteSaver(connection)
+        await saver.setup()
+        yield saver

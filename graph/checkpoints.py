@@ -1,0 +1,85 @@
+"""LangGraph's SQLite saver as this project needs it: writes synced, failed ones undone, freed space given back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from graph.faults import reach
+
+
+class CheckpointSaver(AsyncSqliteSaver):
+    """One connection for all threads, since several lock each other out. Raises `sqlite3.Error` where the disk fails."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        super().__init__(connection)
+        self._writing = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def _undone_if_failed(self) -> AsyncIterator[None]:
+        # A commit that failed leaves its transaction open, and the next writer's commit would take it along.
+        async with self._writing:
+            try:
+                yield
+            except sqlite3.Error:
+                await self.conn.rollback()
+                raise
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Saves a checkpoint; returns when it is on disk."""
+        reach("checkpoint.before")
+        async with self._undone_if_failed():
+            saved = await super().aput(config, checkpoint, metadata, new_versions)
+        reach("checkpoint.after")
+        return saved
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Saves what a task returned, before the checkpoint that it leads to; returns when it is on disk."""
+        reach("result.before")
+        async with self._undone_if_failed():
+            await super().aput_writes(config, writes, task_id, task_path)
+        reach("result.after")
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Erases a thread; its space goes back to the file system."""
+        async with self._undone_if_failed():
+            await super().adelete_thread(thread_id)
+            async with self.conn.execute("PRAGMA incremental_vacuum") as cursor:
+                await cursor.fetchall()
+            await self.conn.commit()
+            async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                await cursor.fetchall()
+
+
+async def open_checkpoints(path: Path) -> CheckpointSaver:
+    """The saver over the file at `path`; close its `conn`. Raises `sqlite3.Error`."""
+    connection = await aiosqlite.connect(path)
+    try:
+        # Takes effect in a new file alone, and before its first table.
+        await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        await connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit returns when it is on disk (sqlite.org/pragma.html#pragma_synchronous).
+        await connection.execute("PRAGMA synchronous = FULL")
+        saver = CheckpointSaver(connection)
+        await saver.setup()
+    except sqlite3.Error:
+        await connection.close()
+        raise
+    return saver

@@ -1,0 +1,226 @@
+"""How a new turn is taken: on a thread at rest it waits for its start, on a busy one it steers. A transaction each."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from graph.events import Event
+from server.event_rows import Ending, Written, end, insert
+from server.invocation import Invocation, Wish, find, select
+from server.status import Status
+
+MAX_WAITING_ON_THREAD: Final = 10
+MAX_QUEUED: Final = 10_000
+
+_STEERS: Final = ("interrupt", "rollback")
+
+
+class ThreadBusy(Exception):
+    """The thread has a turn under way, and what was asked needs it at rest."""
+
+
+class QueueFull(Exception):
+    """Too many turns wait: on this thread, or on the server."""
+
+
+class NotResumable(Exception):
+    """The turn has nothing to resume: it completed, or a later turn took its thread over."""
+
+
+@dataclass(frozen=True)
+class NewInvocation:
+    """A turn as it was asked for. `id` may be the client's own name for it.
+
+    `given` is what its request set; `defaults` is the whole configuration it gets for the rest on a new topic. A turn
+    on the old topic takes the rest from the turn before it, with its plan.
+    """
+
+    id: str
+    thread_id: str
+    message: str
+    steering: str
+    multitask_strategy: str
+    given: dict[str, Any]
+    defaults: dict[str, Any]
+    metadata: dict[str, Any]
+    total_phases: int
+    created_at: float
+    idempotency_key: str | None = None
+    resumes: str | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What came of a `NewInvocation`.
+
+    `waits`: others go first. `repeated`: an earlier request had made it already, and nothing was changed; `named`, that
+    both gave it the same name.
+    `steered` is the turn under way that has to hear of it.
+    """
+
+    invocation: Invocation
+    waits: bool = False
+    repeated: bool = False
+    named: bool = False
+    steered: str | None = None
+    written: dict[str, Written] = field(default_factory=dict)
+
+
+Stamp = Callable[[Event], Event]
+
+
+def accept(connection: sqlite3.Connection, new: NewInvocation, *, limit: int, stamp: Stamp) -> Accepted:
+    """Stores a turn; `limit` turns run at once, `stamp` puts the time on an event. Raises `ThreadBusy`, `QueueFull`."""
+    if (earlier := _earlier(connection, new)) is not None:
+        waits = earlier.status is Status.QUEUED
+        return Accepted(earlier, waits=waits, repeated=True, named=earlier.id == new.id)
+    unfinished = select(connection, "WHERE thread_id = ? AND status IN ('queued', 'running') ORDER BY n", new.thread_id)
+    if unfinished and new.multitask_strategy == "reject":
+        raise ThreadBusy(f"Thread {new.thread_id} has a turn under way.")
+    waiting = [turn for turn in unfinished if turn.started_at is None]
+    steers = new.multitask_strategy in _STEERS
+    overtaken = [turn for turn in waiting if turn.multitask_strategy != "enqueue"] if steers else []
+    waits = _check_room(connection, new, len(waiting) - len(overtaken), limit) or bool(unfinished)
+    stored = _store(connection, new)
+    written: dict[str, Written] = {}
+    for turn in overtaken:
+        written[turn.id] = end(connection, turn, _overtaken(turn, stamp), at=new.created_at)
+    under_way = next((turn for turn in unfinished if turn.started_at is not None), None)
+    if under_way is not None and steers:
+        written[under_way.id] = _steer(connection, under_way, new, stamp)
+    return Accepted(stored, waits=waits, steered=under_way.id if under_way and steers else None, written=written)
+
+
+def accept_resumption(
+    connection: sqlite3.Connection, invocation_id: str, new: NewInvocation, *, limit: int
+) -> Accepted:
+    """Stores the turn that goes on where `invocation_id` stopped. Raises `ThreadBusy`, `NotResumable`, `QueueFull`."""
+    stopped = find(connection, "WHERE id = ?", invocation_id)
+    assert stopped is not None
+    if (earlier := _earlier(connection, new)) is not None:
+        return Accepted(earlier, waits=earlier.status is Status.QUEUED, repeated=True)
+    if not stopped.status.ended or find(
+        connection, "WHERE thread_id = ? AND status IN ('queued', 'running')", stopped.thread_id
+    ):
+        raise ThreadBusy(f"Thread {stopped.thread_id} has a turn under way.")
+    if stopped.status not in (Status.FAILED, Status.CANCELLED, Status.TIMED_OUT):
+        raise NotResumable(f"This turn is {stopped.status}: there is nothing to resume.")
+    if find(connection, "WHERE thread_id = ? AND n > ?", stopped.thread_id, stopped.n):
+        raise NotResumable("A later turn has taken the thread over: resume that one, or start a new turn.")
+    waits = _check_room(connection, new, 0, limit)
+    again = replace(
+        new,
+        thread_id=stopped.thread_id,
+        message=stopped.message,
+        steering="resume" if _planned(connection, stopped) else stopped.steering,
+        given=stopped.config,
+        metadata=stopped.metadata,
+        total_phases=stopped.total_phases,
+        resumes=stopped.id,
+    )
+    return Accepted(_store(connection, again), waits=waits)
+
+
+def cancel(
+    connection: sqlite3.Connection, invocation_id: str, wish: Wish, *, at: float, stamp: Stamp
+) -> tuple[Invocation, dict[str, Written]]:
+    """Ends a turn that waits, or leaves the wish with one under way; one that has ended stays as it is."""
+    turn = find(connection, "WHERE id = ?", invocation_id)
+    assert turn is not None
+    written: dict[str, Written] = {}
+    if not turn.status.ended and turn.started_at is None:
+        ending = Ending(_unstarted(turn, "operator_cancel", stamp), Status.CANCELLED)
+        written[turn.id] = end(connection, turn, ending, at=at)
+    elif not turn.status.ended:
+        _want(connection, turn, wish)
+    again = find(connection, "WHERE id = ?", invocation_id)
+    assert again is not None
+    return again, written
+
+
+def _earlier(connection: sqlite3.Connection, new: NewInvocation) -> Invocation | None:
+    earlier = find(connection, "WHERE id = ?", new.id)
+    if earlier is None and new.idempotency_key is not None:
+        earlier = find(connection, "WHERE idempotency_key = ?", new.idempotency_key)
+    return earlier
+
+
+def _check_room(connection: sqlite3.Connection, new: NewInvocation, waiting: int, limit: int) -> bool:
+    """Whether the server is full, so that the new turn has to wait."""
+    if waiting >= MAX_WAITING_ON_THREAD:
+        raise QueueFull(f"{MAX_WAITING_ON_THREAD} turns wait on thread {new.thread_id} already.")
+    count = "SELECT status, count(*) FROM invocations WHERE status IN ('queued', 'running') GROUP BY status"
+    unfinished = {row[0]: int(row[1]) for row in connection.execute(count)}
+    if unfinished.get("queued", 0) >= MAX_QUEUED:
+        raise QueueFull(f"{MAX_QUEUED} turns wait on this server already.")
+    return sum(unfinished.values()) >= limit
+
+
+def _store(connection: sqlite3.Connection, new: NewInvocation) -> Invocation:
+    last = find(connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY n DESC", new.thread_id)
+    config, total = {**new.defaults, **new.given}, new.total_phases
+    if last is not None and new.steering != "new_topic":
+        plan = {name: last.config[name] for name in ("num_phases", "phase_titles")}
+        config, total = {**last.config, **new.given, **plan}, last.total_phases
+    values = {
+        "id": new.id,
+        "idempotency_key": new.idempotency_key,
+        "thread_id": new.thread_id,
+        "turn": 1,
+        "status": Status.QUEUED,
+        "message": new.message,
+        "topic": last.topic if last is not None and new.steering != "new_topic" else new.message,
+        "prior_topic": last.topic if last is not None else None,
+        "steering": new.steering,
+        "multitask_strategy": new.multitask_strategy,
+        "config": json.dumps(config),
+        "metadata": json.dumps(new.metadata),
+        "created_at": new.created_at,
+        "total_phases": total,
+        "resumes": new.resumes,
+    }
+    names = ", ".join(values)
+    places = ", ".join(f":{name}" for name in values)
+    connection.execute(f"INSERT INTO invocations ({names}) VALUES ({places})", values)  # noqa: S608
+    stored = find(connection, "WHERE id = ?", new.id)
+    assert stored is not None
+    return stored
+
+
+def _steer(connection: sqlite3.Connection, under_way: Invocation, new: NewInvocation, stamp: Stamp) -> Written:
+    _want(connection, under_way, Wish.ROLL_BACK if new.multitask_strategy == "rollback" else Wish.STEER)
+    event = {
+        "type": "steering",
+        "message": new.message,
+        "invocation_id": new.id,
+        "multitask_strategy": new.multitask_strategy,
+    }
+    return insert(connection, under_way.n, under_way.last_event_id, [stamp(event)])
+
+
+def _want(connection: sqlite3.Connection, turn: Invocation, wish: Wish) -> None:
+    connection.execute("UPDATE invocations SET wish = max(wish, ?) WHERE n = ?", (int(wish), turn.n))
+
+
+def _overtaken(turn: Invocation, stamp: Stamp) -> Ending:
+    return Ending(_unstarted(turn, "steering", stamp), Status.SUPERSEDED)
+
+
+def _unstarted(turn: Invocation, cause: str, stamp: Stamp) -> Event:
+    waiting = 1 if cause == "steering" else 0
+    counts: Mapping[str, int] = {"completed_phases": 0, "total_phases": turn.total_phases}
+    return stamp({"type": "winding_down", "cause": cause, **counts, "pending_steering_inputs": waiting})
+
+
+def _planned(connection: sqlite3.Connection, turn: Invocation) -> bool:
+    """Whether the turn came as far as its first phase: before that, the thread's state is still its predecessor's."""
+    if turn.events_removed:
+        return turn.started_at is not None
+    key = connection.execute(
+        "SELECT 1 FROM events WHERE n = ? AND key >= 'phase_start:' AND key < 'phase_start;'", [turn.n]
+    )
+    return key.fetchone() is not None

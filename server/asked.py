@@ -1,0 +1,106 @@
+"""What a request asks for, as the turn that is to be stored; and why one is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from graph.context import Context
+from graph.plan import plan_titles
+from server.accept import NewInvocation, NotResumable, QueueFull, ThreadBusy
+from server.invocation import Invocation, Wish, new_invocation_id, new_thread_id
+from server.problems import Problem
+from server.requests import RunConfig, StartRequest, checked_name
+from server.services import Services
+from server.settings import Settings
+
+MAX_KEY = 255
+
+
+def new_invocation(request: Request, body: StartRequest, parts: Services) -> NewInvocation:
+    """The turn that a `POST /invocations` asks for. Raises `Problem` for a bad name."""
+    thread_id = body.thread_id or request.query_params.get("agent_session_id") or new_thread_id()
+    name = request.headers.get("x-agent-invocation-id")
+    now = parts.now()
+    defaults, given = _defaults(parts.settings), _given(body.config)
+    whole = {**defaults, **given}
+    return NewInvocation(
+        id=checked_name(name, "x-agent-invocation-id") if name else new_invocation_id(now),
+        thread_id=checked_name(thread_id, "thread_id"),
+        message=body.text,
+        steering=body.steering,
+        multitask_strategy=body.multitask_strategy,
+        given=given,
+        defaults=defaults,
+        metadata=body.metadata,
+        total_phases=len(
+            plan_titles(Context(num_phases=whole["num_phases"], phase_titles=tuple(whole["phase_titles"])))
+        ),
+        created_at=now,
+        idempotency_key=_idempotency_key(request),
+    )
+
+
+def resumption(request: Request, stopped: Invocation, parts: Services) -> NewInvocation:
+    """The turn that goes on where `stopped` did."""
+    now = parts.now()
+    return NewInvocation(
+        id=new_invocation_id(now),
+        thread_id=stopped.thread_id,
+        message=stopped.message,
+        steering="resume",
+        multitask_strategy="enqueue",
+        given=stopped.config,
+        defaults={},
+        metadata=stopped.metadata,
+        total_phases=stopped.total_phases,
+        created_at=now,
+        idempotency_key=_idempotency_key(request),
+    )
+
+
+def wish_of(new: NewInvocation) -> Wish:
+    """What a steer wants of the turn under way."""
+    return Wish.ROLL_BACK if new.multitask_strategy == "rollback" else Wish.STEER
+
+
+def refused(error: ThreadBusy | NotResumable | QueueFull) -> Problem:
+    """The answer to a turn that could not be taken."""
+    if isinstance(error, QueueFull):
+        return Problem(429, str(error), headers={"Retry-After": "30"})
+    return Problem(409, str(error))
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= MAX_KEY:
+        message = f"must be 1 to {MAX_KEY} characters"
+        raise Problem(422, f"Idempotency-Key: {message}", errors=[{"field": "Idempotency-Key", "message": message}])
+    return key
+
+
+def _given(config: RunConfig) -> dict[str, Any]:
+    """What the request set of the turn's configuration."""
+    given = config.model_dump(exclude_none=True)
+    phases = given.pop("phases", None)
+    if isinstance(phases, list):
+        given |= {"num_phases": len(phases), "phase_titles": phases}
+    elif phases is not None:
+        given |= {"num_phases": phases, "phase_titles": []}
+    return given
+
+
+def _defaults(settings: Settings) -> dict[str, Any]:
+    """The whole configuration of a turn whose request sets nothing."""
+    return {
+        "model": settings.research_model,
+        "num_phases": settings.num_phases,
+        "phase_titles": [],
+        "calls_per_phase": settings.calls_per_phase,
+        "target_output_tokens": settings.target_output_tokens,
+        "intra_phase_cooldown_sec": settings.intra_phase_cooldown_sec,
+        "inter_phase_cooldown_sec": settings.inter_phase_cooldown_sec,
+        "run_timeout_sec": settings.run_timeout_sec,
+        "token_budget": settings.token_budget,
+    }

@@ -1,0 +1,66 @@
+"""How a turn is taken from the queue to be run. One transaction, which writes the stream's `run_start` as well."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from graph.events import Event
+from server.accept import Stamp
+from server.event_rows import Written, insert
+from server.invocation import Invocation, find
+
+
+def claim(connection: sqlite3.Connection, now: float, stamp: Stamp) -> tuple[Invocation | None, dict[str, Written]]:
+    """The turn whose time it is, now `running` under a new epoch, with its `run_start`; None where none can run.
+
+    One turn of a thread runs at a time: first the one that had begun, then one that steered, then those that wait.
+    """
+    turn = find(
+        connection,
+        """
+        AS mine WHERE status = 'queued' AND NOT EXISTS (
+            SELECT 1 FROM invocations AS other WHERE other.thread_id = mine.thread_id AND (
+                other.status = 'running' OR other.status = 'queued' AND other.n <> mine.n
+                AND (other.started_at IS NULL, other.multitask_strategy = 'enqueue', other.n)
+                  < (mine.started_at IS NULL, mine.multitask_strategy = 'enqueue', mine.n)
+            )
+        ) ORDER BY n
+        """,
+    )
+    if turn is None:
+        return None, {}
+    if turn.started_at is None:
+        _begin(connection, turn, now)
+    connection.execute("UPDATE invocations SET status = 'running', epoch = epoch + 1 WHERE n = ?", (turn.n,))
+    claimed = find(connection, "WHERE n = ?", turn.n)
+    assert claimed is not None
+    return claimed, {claimed.id: insert(connection, claimed.n, claimed.last_event_id, [stamp(_run_start(claimed))])}
+
+
+def _begin(connection: sqlite3.Connection, turn: Invocation, now: float) -> None:
+    """A turn learns at its start, not before, which turn it follows: others may have come and gone while it waited."""
+    last = find(
+        connection,
+        "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY started_at DESC, n DESC",
+        turn.thread_id,
+    )
+    topic = turn.topic if last is None or turn.steering == "new_topic" else last.topic
+    connection.execute(
+        "UPDATE invocations SET started_at = ?, turn = ?, topic = ?, prior_topic = ? WHERE n = ?",
+        (now, 1 if last is None else last.turn + 1, topic, None if last is None else last.topic, turn.n),
+    )
+
+
+def _run_start(invocation: Invocation) -> Event:
+    entry_mode = "recovered" if invocation.epoch > 1 else "fresh" if invocation.turn == 1 else "resumed"
+    event: Event = {
+        "type": "run_start",
+        "topic": invocation.topic,
+        "entry_mode": entry_mode,
+        "thread_id": invocation.thread_id,
+        "invocation_id": invocation.id,
+        "total_phases": invocation.total_phases,
+        "calls_per_phase": invocation.config["calls_per_phase"],
+        "model": invocation.config["model"],
+    }
+    return event if invocation.prior_topic is None else event | {"prior_topic": invocation.prior_topic}

@@ -1,0 +1,82 @@
+"""How turns end: the last event and the end state for each way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from graph.events import Event
+from server.event_rows import Ending
+from server.status import ENDED_BY_CAUSE, Status
+
+if TYPE_CHECKING:
+    from graph.turn import Turn, TurnResult
+    from server.event_log import StreamWriter
+    from server.invocation import Invocation
+
+_log = structlog.get_logger(__name__)
+
+
+class Drained(Exception):
+    """The turn stopped at a checkpoint because the process is to end."""
+
+
+def finished(invocation: Invocation, result: TurnResult, now: float) -> Ending:
+    """The end of a turn that did its plan, or wound down. `now` is Unix seconds."""
+    event: Event
+    if result.cause is not None:
+        event = {
+            "type": "winding_down",
+            "cause": result.cause,
+            "completed_phases": result.phases_completed,
+            "total_phases": result.total_phases,
+            "pending_steering_inputs": 0,
+        }
+        return Ending(event, ENDED_BY_CAUSE[result.cause], report=result.report, usage=_counts(result.usage))
+    event = {
+        "type": "run_complete",
+        "phases_completed": result.phases_completed,
+        "duration_sec": round(now - (invocation.started_at or now), 3),
+        "usage": result.usage,
+        "report_url": report_url(invocation.id),
+    }
+    return Ending(event, Status.COMPLETED, report=result.report, usage=_counts(result.usage))
+
+
+def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
+    """`{type, message}` of what ended a turn, in words that hold no secret. Raises `Drained` where nothing failed."""
+    from langgraph.errors import GraphDrained
+
+    from graph.failure import ModelFailed
+    from graph.models import ModelUnusable
+
+    if isinstance(error, GraphDrained):
+        raise Drained from error
+    if isinstance(error, ModelFailed):
+        return {"type": error.failure.type, "message": error.failure.message}
+    if isinstance(error, ModelUnusable):
+        return {"type": "ModelUnusable", "message": str(error)}
+    _log.error("turn_failed", thread=invocation.thread_id, invocation=invocation.id, exc_info=error)
+    return {"type": type(error).__name__, "message": "The run met an unexpected error; the server's log tells more."}
+
+
+async def failed(error: dict[str, str], turn: Turn, writer: StreamWriter) -> Ending:
+    """The end of a turn that met an error: all that was done stays, and can be gone on from."""
+    await writer.flushed()
+    event = {
+        "type": "run_failed",
+        "error": error,
+        "completed_phases": turn.progress.completed_phases,
+        "resumable": True,
+    }
+    return Ending(event, Status.FAILED, report=turn.report_so_far("the run failed before it was done"), error=error)
+
+
+def report_url(invocation_id: str) -> str:
+    """Where the report of an invocation is read."""
+    return f"/invocations/{invocation_id}/report"
+
+
+def _counts(usage: Any) -> dict[str, int]:
+    return {"input_tokens": usage["input_tokens"], "output_tokens": usage["output_tokens"]}

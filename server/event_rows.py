@@ -1,0 +1,178 @@
+"""Events as rows: numbered and inserted within a transaction of the server's database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from graph.events import Event, boundary_key
+from server.status import Status
+
+if TYPE_CHECKING:
+    from server.invocation import Invocation
+
+READ_FRAMES: Final = 2000
+
+
+class Superseded(Exception):
+    """A later claim owns the turn: what this one still writes is refused."""
+
+
+class EventsRemoved(Exception):
+    """The events are past their retention."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of a turn: its last event, its state, and what stays of it.
+
+    `usage` is all that the turn cost; where it is None, what its subcalls told stands.
+    """
+
+    event: Event
+    status: Status
+    report: str = ""
+    error: Mapping[str, Any] | None = None
+    usage: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a transaction added to one stream: frames, its last number, and the end state if it came to one."""
+
+    frames: list[bytes]
+    last: int
+    status: Status | None = None
+
+
+def append(connection: sqlite3.Connection, invocation: Invocation, events: Sequence[Event]) -> Written:
+    """Adds a claim's events; a boundary that the stream has is passed over. Raises `Superseded`."""
+    row = connection.execute(
+        "SELECT last_event_id FROM invocations WHERE n = ? AND epoch = ? AND status = 'running'",
+        (invocation.n, invocation.epoch),
+    ).fetchone()
+    if row is None:
+        raise Superseded(f"Claim {invocation.epoch} of {invocation.id} is not the present one.")
+    return insert(connection, invocation.n, row[0], joined(events))
+
+
+def insert(connection: sqlite3.Connection, n: int, last: int, events: Sequence[Event]) -> Written:
+    """Adds events behind number `last` of stream `n`."""
+    frames: list[bytes] = []
+    for event in events:
+        data = orjson.dumps({"sequence_number": last + 1, **event})
+        added = connection.execute(
+            "INSERT INTO events (n, seq, key, data) VALUES (?, ?, ?, ?) ON CONFLICT (n, key) WHERE key IS NOT NULL"
+            " DO NOTHING",
+            (n, last + 1, boundary_key(event), data),
+        ).rowcount
+        if added:
+            last += 1
+            frames.append(frame(last, data))
+            _count(connection, n, event)
+    connection.execute("UPDATE invocations SET last_event_id = ? WHERE n = ?", (last, n))
+    return Written(frames, last)
+
+
+def end(connection: sqlite3.Connection, invocation: Invocation, ending: Ending, *, at: float) -> Written:
+    """Adds the last event of a turn that is not under way any more, and its end state. `at` is Unix seconds."""
+    last = connection.execute("SELECT last_event_id FROM invocations WHERE n = ?", (invocation.n,)).fetchone()[0]
+    written = insert(connection, invocation.n, last, [ending.event])
+    successor = _successor(connection, invocation) if ending.status is Status.SUPERSEDED else None
+    connection.execute(
+        "UPDATE invocations SET status = ?, ended_at = ?, error = ?, superseded_by = ? WHERE n = ?",
+        (
+            ending.status,
+            at,
+            orjson.dumps(ending.error).decode() if ending.error else None,
+            successor,
+            invocation.n,
+        ),
+    )
+    if ending.usage is not None:
+        connection.execute(
+            "UPDATE invocations SET input_tokens = ?, output_tokens = ? WHERE n = ?",
+            (ending.usage["input_tokens"], ending.usage["output_tokens"], invocation.n),
+        )
+    if ending.report:
+        connection.execute("INSERT INTO reports (n, markdown) VALUES (?, ?)", (invocation.n, ending.report))
+    return Written(written.frames, written.last, ending.status)
+
+
+def waiting_steers(connection: sqlite3.Connection, thread_id: str) -> list[str]:
+    """The ids of the turns that wait to take a thread over, oldest first."""
+    rows = connection.execute(
+        "SELECT id FROM invocations WHERE thread_id = ? AND status = 'queued' AND started_at IS NULL"
+        " AND multitask_strategy IN ('interrupt', 'rollback') ORDER BY n",
+        (thread_id,),
+    )
+    return [row[0] for row in rows]
+
+
+def frames_behind(connection: sqlite3.Connection, n: int, position: int) -> list[bytes]:
+    """Up to 2,000 frames of stream `n` behind number `position`. Raises `EventsRemoved`."""
+    if connection.execute("SELECT events_removed FROM invocations WHERE n = ?", (n,)).fetchone()[0]:
+        raise EventsRemoved
+    query = "SELECT seq, data FROM events WHERE n = ? AND seq > ? ORDER BY seq LIMIT ?"
+    return [frame(row[0], row[1]) for row in connection.execute(query, (n, position, READ_FRAMES))]
+
+
+def keys_and_tail(connection: sqlite3.Connection, n: int) -> tuple[list[str], list[Event]]:
+    """The boundary keys of stream `n`, and its events from the last `subcall_start` on."""
+    keys = [row[0] for row in connection.execute("SELECT key FROM events WHERE n = ? AND key IS NOT NULL", (n,))]
+    start = connection.execute(
+        "SELECT max(seq) FROM events WHERE n = ? AND key >= 'subcall_start:' AND key < 'subcall_start;'", (n,)
+    ).fetchone()[0]
+    rows = connection.execute("SELECT data FROM events WHERE n = ? AND seq >= ? ORDER BY seq", (n, start or 1))
+    return keys, [orjson.loads(row[0]) for row in rows]
+
+
+def frame(number: int, data: bytes) -> bytes:
+    """One SSE frame."""
+    return b"id: %d\ndata: %b\n\n" % (number, data)
+
+
+def joined(events: Sequence[Event]) -> list[Event]:
+    """The events, tokens of one subcall that stand side by side made one."""
+    result: list[Event] = []
+    pieces: list[str] = []
+    for event in events:
+        last = result[-1] if result else None
+        if last is not None and _continues(last, event):
+            if not pieces:
+                pieces.append(last["content"])
+                result[-1] = last = {**last}
+            pieces.append(event["content"])
+            last["content"] = "".join(pieces)
+        else:
+            pieces.clear()
+            result.append(event)
+    return result
+
+
+def _continues(last: Event, event: Event) -> bool:
+    return bool(
+        event["type"] == "token"
+        and last["type"] == "token"
+        and (last["phase"], last["index"]) == (event["phase"], event["index"])
+    )
+
+
+def _count(connection: sqlite3.Connection, n: int, event: Event) -> None:
+    if event["type"] == "phase_end":
+        connection.execute("UPDATE invocations SET phases_completed = ? WHERE n = ?", (event["phase"], n))
+    elif event["type"] == "subcall_end":
+        usage = event["usage"]
+        connection.execute(
+            "UPDATE invocations SET input_tokens = input_tokens + ?, output_tokens = output_tokens + ? WHERE n = ?",
+            (usage["input_tokens"], usage["output_tokens"], n),
+        )
+
+
+def _successor(connection: sqlite3.Connection, invocation: Invocation) -> str | None:
+    waiting = waiting_steers(connection, invocation.thread_id)
+    return waiting[-1] if waiting else None

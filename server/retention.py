@@ -1,0 +1,133 @@
+"""Removes events that are past their time, and threads that are to be forgotten; a little at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from server.accept import ThreadBusy
+from server.database import Database, StorageFailed
+from server.invocation import Invocation, select
+
+if TYPE_CHECKING:
+    from server.event_log import EventLog
+
+_log = structlog.get_logger(__name__)
+
+# One batch holds the writer for a few milliseconds.
+BATCH_ROWS: Final = 1000
+BATCH_PAGES: Final = 200
+LONGEST_REST_SEC: Final = 60.0
+
+
+class Retention:
+    """Cleans up behind turns that ended `ttl_sec` ago. Runs beside the dispatcher."""
+
+    def __init__(self, database: Database, log: EventLog, *, ttl_sec: float) -> None:
+        self._database = database
+        self._event_log = log
+        self._ttl = ttl_sec
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to clean up, now and every minute, or more often where events are kept for less."""
+        self._task = asyncio.create_task(self._run(), name="retention")
+
+    async def stop(self) -> None:
+        """Stops at once; what is left is removed by the next process."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def sweep(self) -> int:
+        """Removes all events that are past their time; of how many turns."""
+        swept = 0
+        while (turn := await self._database.write(self._expire_one, name="retention")) is not None:
+            n, invocation_id = turn
+            self._event_log.forget(invocation_id)
+            await self._remove_events(n)
+            swept += 1
+        return swept
+
+    async def check_idle(self, thread_id: str) -> Sequence[Invocation]:
+        """All turns of a thread on which none waits or runs. Raises `ThreadBusy`."""
+        turns = await self._database.write(lambda connection: select(connection, "WHERE thread_id = ?", thread_id))
+        if any(not turn.status.ended for turn in turns):
+            raise ThreadBusy(f"Thread {thread_id} has a turn under way.")
+        return turns
+
+    async def erase_rows(self, thread_id: str) -> None:
+        """Erases all records, events and reports of a thread. Raises `ThreadBusy`."""
+        for turn in await self.check_idle(thread_id):
+            await self._database.write(partial(_mark_removed, n=turn.n))
+            self._event_log.forget(turn.id)
+            await self._remove_events(turn.n)
+        await self._database.write(lambda connection: _forget_thread(connection, thread_id))
+        await self._shrink()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                # Events of a turn that was being cleaned up when the last process ended.
+                for n in await self._database.read(_half_removed):
+                    await self._remove_events(n)
+                if await self.sweep():
+                    await self._shrink()
+            except StorageFailed as error:
+                _log.error("retention_failed", reason=str(error))
+            await asyncio.sleep(min(LONGEST_REST_SEC, max(0.1, self._ttl / 10)))
+
+    def _expire_one(self, connection: sqlite3.Connection) -> tuple[int, str] | None:
+        row = connection.execute(
+            "SELECT n, id FROM invocations WHERE events_removed = 0 AND ended_at < ? ORDER BY ended_at LIMIT 1",
+            (self._event_log.now() - self._ttl,),
+        ).fetchone()
+        if row is None:
+            return None
+        _mark_removed(connection, n=row["n"])
+        return row["n"], row["id"]
+
+    async def _remove_events(self, n: int) -> None:
+        query = "DELETE FROM events WHERE n = ? AND seq IN (SELECT seq FROM events WHERE n = ? ORDER BY seq LIMIT ?)"
+        while await self._database.write(
+            lambda connection: connection.execute(query, (n, n, BATCH_ROWS)).rowcount, name="retention"
+        ):
+            pass
+
+    async def _shrink(self) -> None:
+        """Gives freed pages back to the file system."""
+        while await self._database.write(_free_pages):
+            pass
+        await self._database.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
+
+def _mark_removed(connection: sqlite3.Connection, *, n: int) -> None:
+    connection.execute("UPDATE invocations SET events_removed = 1 WHERE n = ?", (n,))
+
+
+def _half_removed(connection: sqlite3.Connection) -> list[int]:
+    query = (
+        "SELECT n FROM invocations WHERE events_removed = 1 AND last_event_id > 0"
+        " AND EXISTS (SELECT 1 FROM events WHERE events.n = invocations.n)"
+    )
+    return [row[0] for row in connection.execute(query)]
+
+
+def _forget_thread(connection: sqlite3.Connection, thread_id: str) -> None:
+    rows = connection.execute("SELECT status FROM invocations WHERE thread_id = ?", (thread_id,)).fetchall()
+    if any(row[0] in ("queued", "running") for row in rows):
+        raise ThreadBusy(f"Thread {thread_id} has a turn under way.")
+    mine = "n IN (SELECT n FROM invocations WHERE thread_id = ?)"
+    connection.execute(f"DELETE FROM events WHERE {mine}", (thread_id,))  # noqa: S608
+    connection.execute(f"DELETE FROM reports WHERE {mine}", (thread_id,))  # noqa: S608
+    connection.execute("DELETE FROM invocations WHERE thread_id = ?", (thread_id,))
+
+
+def _free_pages(connection: sqlite3.Connection) -> bool:
+    connection.execute(f"PRAGMA incremental_vacuum({BATCH_PAGES})").fetchall()
+    return bool(connection.execute("PRAGMA freelist_count").fetchone()[0])

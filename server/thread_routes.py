@@ -1,0 +1,112 @@
+"""The routes of threads: their state, their checkpoints, and how they are forgotten."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from fastapi import APIRouter, Query, Response
+
+from graph.clock import iso
+from server.accept import ThreadBusy
+from server.asked import refused
+from server.invocation import Invocation
+from server.problems import Problem
+from server.records import record_of
+from server.requests import checked_name
+from server.services import Parts, Services
+
+if TYPE_CHECKING:
+    from langgraph.types import StateSnapshot
+
+    from graph.state import State
+
+router = APIRouter()
+
+
+@router.get("/threads/{thread_id}")
+async def thread(thread_id: str, parts: Parts) -> dict[str, Any]:
+    """The thread: its turns, newest first, what waits, how far its research is, and what interrupts it now."""
+    turns = await _turns(thread_id, parts)
+    snapshot = await parts.engine.snapshot(thread_id)
+    return {
+        "thread_id": thread_id,
+        "status": "idle" if all(turn.status.ended for turn in turns) else "busy",
+        "topic": next((turn.topic for turn in turns if turn.started_at is not None), turns[-1].topic),
+        **_state(snapshot),
+        "interrupts": [
+            {"id": interrupt.id, "value": interrupt.value, "response_schema": interrupt.response_schema}
+            for interrupt in snapshot.interrupts
+        ],
+        "waiting": [turn.id for turn in reversed(turns) if not turn.status.ended and turn.started_at is None],
+        "invocations": [record_of(turn) for turn in turns],
+    }
+
+
+@router.get("/threads/{thread_id}/history")
+async def history(
+    thread_id: str, parts: Parts, limit: Annotated[int, Query(ge=1, le=200)] = 50, before: str | None = None
+) -> dict[str, Any]:
+    """The thread's checkpoints, newest first; `before` is the last page's `next_cursor`, a checkpoint id."""
+    await _turns(thread_id, parts)
+    if before is not None:
+        checked_name(before, "before")
+    snapshots = await parts.engine.history(thread_id, before=before, limit=limit + 1)
+    shown = [_checkpoint(snapshot) for snapshot in snapshots[:limit]]
+    more = len(snapshots) > limit
+    return {"thread_id": thread_id, "checkpoints": shown, "next_cursor": shown[-1]["checkpoint_id"] if more else None}
+
+
+@router.delete("/threads/{thread_id}", status_code=204)
+async def erase(thread_id: str, parts: Parts) -> Response:
+    """Erases the thread: checkpoints, events, reports and records."""
+    await _turns(thread_id, parts)
+    try:
+        with parts.store.erasing(thread_id):
+            await parts.retention.check_idle(thread_id)
+            await parts.engine.erase(thread_id)
+            await parts.retention.erase_rows(thread_id)
+    except ThreadBusy as error:
+        raise refused(error) from error
+    return Response(status_code=204)
+
+
+async def _turns(thread_id: str, parts: Services) -> list[Invocation]:
+    checked_name(thread_id, "thread_id")
+    turns = list(await parts.store.page(thread_id=thread_id, limit=200))
+    if not turns:
+        raise Problem(404, "No thread of this id has been seen.")
+    return turns
+
+
+def _state(snapshot: StateSnapshot) -> dict[str, Any]:
+    from graph.turn import progress_of
+
+    progress = progress_of(cast("State", snapshot.values))
+    return {
+        "completed_phases": progress.completed_phases,
+        "total_phases": progress.total_phases,
+        "completed_subcalls": progress.completed_subcalls,
+        "in_progress_phase": progress.in_progress_phase,
+        "next": list(snapshot.next),
+    }
+
+
+def _checkpoint(snapshot: StateSnapshot) -> dict[str, Any]:
+    configurable = snapshot.config.get("configurable", {})
+    metadata: dict[str, Any] = dict(snapshot.metadata or {})
+    return {
+        "checkpoint_id": configurable.get("checkpoint_id"),
+        "parent_checkpoint_id": ((snapshot.parent_config or {}).get("configurable") or {}).get("checkpoint_id"),
+        "created_at": snapshot.created_at and iso_of(snapshot.created_at),
+        "step": metadata.get("step"),
+        "source": metadata.get("source"),
+        "invocation_id": metadata.get("run_id"),
+        **_state(snapshot),
+    }
+
+
+def iso_of(timestamp: str) -> str:
+    """LangGraph's time of a checkpoint as the protocol writes times."""
+    from datetime import datetime
+
+    return iso(datetime.fromisoformat(timestamp).timestamp())

@@ -67,9 +67,8 @@ class Nodes:
         started = self._ports.now()
         found: Sequence[Document] = []
         gaps: list[Gap] = []
-        retriever = await self._ports.sources()
         try:
-            found = await retriever.ainvoke(_query(state, title))
+            found = await (await self._ports.sources()).ainvoke(_query(state, title))
         except Exception as error:  # noqa: BLE001 - any search may fail in any way; the report says that it did
             message = f"The search for phase {phase} failed ({type(error).__name__})."
             gaps.append(Gap(line=state["line"], phase=phase, message=message))

@@ -34,11 +34,13 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
         superseded_by      TEXT,
         resumes            TEXT,
         wish               INTEGER NOT NULL DEFAULT 0,
+        -- 0: kept; 1: being removed; 2: gone
         events_removed     INTEGER NOT NULL DEFAULT 0
     );
     CREATE INDEX invocations_of_thread ON invocations (thread_id, n);
     CREATE INDEX invocations_by_status ON invocations (status, n);
     CREATE INDEX invocations_to_clean ON invocations (ended_at) WHERE events_removed = 0 AND ended_at IS NOT NULL;
+    CREATE INDEX invocations_half_cleaned ON invocations (n) WHERE events_removed = 1;
     CREATE TABLE reports (
         n        INTEGER PRIMARY KEY REFERENCES invocations (n),
         markdown TEXT NOT NULL

@@ -64,7 +64,7 @@ class Retention:
     async def erase_rows(self, thread_id: str) -> None:
         """Erases all records, events and reports of a thread. Raises `ThreadBusy`."""
         for turn in await self.check_idle(thread_id):
-            await self._database.write(partial(_mark_removed, n=turn.n))
+            await self._database.write(partial(_mark, n=turn.n, removed=1))
             self._event_log.forget(turn.id)
             await self._remove_events(turn.n)
         await self._database.write(lambda connection: _forget_thread(connection, thread_id))
@@ -89,7 +89,7 @@ class Retention:
         ).fetchone()
         if row is None:
             return None
-        _mark_removed(connection, n=row["n"])
+        _mark(connection, n=row["n"], removed=1)
         return row["n"], row["id"]
 
     async def _remove_events(self, n: int) -> None:
@@ -98,6 +98,7 @@ class Retention:
             lambda connection: connection.execute(query, (n, n, BATCH_ROWS)).rowcount, name="retention"
         ):
             pass
+        await self._database.write(partial(_mark, n=n, removed=2))
 
     async def _shrink(self) -> None:
         """Gives freed pages back to the file system."""
@@ -106,16 +107,12 @@ class Retention:
         await self._database.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
 
-def _mark_removed(connection: sqlite3.Connection, *, n: int) -> None:
-    connection.execute("UPDATE invocations SET events_removed = 1 WHERE n = ?", (n,))
+def _mark(connection: sqlite3.Connection, *, n: int, removed: int) -> None:
+    connection.execute("UPDATE invocations SET events_removed = ? WHERE n = ?", (removed, n))
 
 
 def _half_removed(connection: sqlite3.Connection) -> list[int]:
-    query = (
-        "SELECT n FROM invocations WHERE events_removed = 1 AND last_event_id > 0"
-        " AND EXISTS (SELECT 1 FROM events WHERE events.n = invocations.n)"
-    )
-    return [row[0] for row in connection.execute(query)]
+    return [row[0] for row in connection.execute("SELECT n FROM invocations WHERE events_removed = 1")]
 
 
 def _forget_thread(connection: sqlite3.Connection, thread_id: str) -> None:

@@ -124,7 +124,8 @@ async def report(
     if format == "json":
         partial = invocation.status is not Status.COMPLETED
         return JSONResponse({"invocation_id": invocation.id, "partial": partial, "markdown": markdown})
-    return Response(markdown, media_type="text/markdown; charset=utf-8")
+    # A browser must not take what a model wrote for HTML.
+    return Response(markdown, media_type="text/markdown; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
 
 
 @router.get("/liveness")

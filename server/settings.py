@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -74,6 +75,13 @@ class Settings(BaseSettings):
     def _sqlite_only(cls, value: str | None) -> str | None:
         if value is not None:
             raise ValueError("this version stores in SQLite only: leave DATABASE_URL unset")
+        return value
+
+    @field_validator("documents_dir")
+    @classmethod
+    def _readable_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not (value.is_dir() and os.access(value, os.R_OK | os.X_OK)):
+            raise ValueError(f"{value} is not a folder that can be read")
         return value
 
     @model_validator(mode="after")

@@ -10,13 +10,15 @@ from client.server_process import ServerProcess
 
 MOST_RESTARTS = 5
 
-# A run on one's own machine should not wait, nor talk: but what the user has set, stays.
-_PREFERRED = {"INTRA_PHASE_COOLDOWN_SEC": "0.1", "INTER_PHASE_COOLDOWN_SEC": "0.3", "LOG_LEVEL": "warning"}
+# The offline model needs no rest; a provider is paced by the server's own defaults. What the user has set, stays.
+_SHORT_COOLDOWNS = {"INTRA_PHASE_COOLDOWN_SEC": "0.1", "INTER_PHASE_COOLDOWN_SEC": "0.3"}
 
 
 def server_environment(data: Path, documents: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
     """What goes over the user's environment. An empty variable is as good as none, as it is for the server."""
-    env = {name: value for name, value in _PREFERRED.items() if not environ.get(name)}
+    offline = (environ.get("RESEARCH_MODEL") or "offline") == "offline"
+    preferred = {"LOG_LEVEL": "warning", **(_SHORT_COOLDOWNS if offline else {})}
+    env = {name: value for name, value in preferred.items() if not environ.get(name)}
     env["DATA_DIR"] = str(data.resolve())
     if documents is not None:
         env["DOCUMENTS_DIR"] = str(documents.resolve())

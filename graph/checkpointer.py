@@ -7,25 +7,20 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import aiosqlite
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-if TYPE_CHECKING:
-    from langgraph.checkpoint.base import BaseCheckpointSaver
+from graph.checkpoints import CheckpointSaver, open_checkpoints
 
 # A folder of its own: the server locks DATA_DIR, and both may run at once.
 FOLDER = "STUDIO_DATA_DIR"
 
 
 @asynccontextmanager
-async def open_checkpointer() -> AsyncIterator[BaseCheckpointSaver[str]]:
+async def open_checkpointer() -> AsyncIterator[CheckpointSaver]:
     """A saver over `STUDIO_DATA_DIR/checkpoints.sqlite` (default `data/studio`), closed with the context."""
     folder = Path(os.environ.get(FOLDER) or "data/studio")
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    async with aiosqlite.connect(folder / "checkpoints.sqlite") as connection:
-        await connection.execute("PRAGMA synchronous = FULL")
-        saver = AsyncSqliteSaver(connection)
-        await saver.setup()
+    saver = await open_checkpoints(folder / "checkpoints.sqlite")
+    try:
         yield saver
+    finally:
+        await saver.conn.close()

@@ -18,7 +18,7 @@ from graph.faults import reach
 
 
 class CheckpointSaver(AsyncSqliteSaver):
-    """One connection for all threads, since several lock each other out. Raises `sqlite3.Error` where the disk fails."""
+    """One connection for all threads, since several lock each other out. Raises `sqlite3.Error` if the disk fails."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         super().__init__(connection)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 STORAGE_REST_SEC: Final = 1.0
+LONGEST_REST_SEC: Final = 60.0
 
 
 class Dispatcher:
@@ -100,7 +101,9 @@ class Dispatcher:
         self.wake()
 
     def _give_back_later(self, invocation: Invocation) -> None:
-        asyncio.get_running_loop().call_later(STORAGE_REST_SEC, self._give_back, invocation)
+        # Each claim writes to the stream, so a disk that stays broken must not be asked every second.
+        rest = min(LONGEST_REST_SEC, STORAGE_REST_SEC * 2.0 ** min(invocation.epoch - 1, 6))
+        asyncio.get_running_loop().call_later(rest, self._give_back, invocation)
 
     def _give_back(self, invocation: Invocation) -> None:
         if not self._draining:

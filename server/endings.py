@@ -61,16 +61,13 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
     return {"type": type(error).__name__, "message": "The run met an unexpected error; the server's log tells more."}
 
 
-async def failed(error: dict[str, str], turn: Turn, writer: StreamWriter) -> Ending:
+async def failed(error: dict[str, str], turn: Turn | None, writer: StreamWriter) -> Ending:
     """The end of a turn that met an error: all that was done stays, and can be gone on from."""
     await writer.flushed()
-    event = {
-        "type": "run_failed",
-        "error": error,
-        "completed_phases": turn.progress.completed_phases,
-        "resumable": True,
-    }
-    return Ending(event, Status.FAILED, report=turn.report_so_far("the run failed before it was done"), error=error)
+    completed = turn.progress.completed_phases if turn else 0
+    event = {"type": "run_failed", "error": error, "completed_phases": completed, "resumable": True}
+    report = turn.report_so_far("the run failed before it was done") if turn else ""
+    return Ending(event, Status.FAILED, report=report, error=error)
 
 
 def report_url(invocation_id: str) -> str:

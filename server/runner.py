@@ -67,29 +67,15 @@ class Runner:
 
     async def _run(self, invocation: Invocation, handle: TurnHandle) -> str:
         writer = self._event_log.writer(invocation)
-        seen = Seen.from_tail(*await self._event_log.keys_and_tail(invocation)) if invocation.epoch > 1 else None
-        graph = await self._engine.graph()
-        if (rolled_back := await self._store.rolled_back_before(invocation)) is not None:
-            await self._engine.roll_back(invocation.thread_id, rolled_back)
-        from graph.turn import Turn
-
-        turn = Turn(
-            graph,
-            thread_id=invocation.thread_id,
-            run_id=invocation.id,
-            input={"message": invocation.message, "steering": invocation.steering},  # type: ignore[typeddict-item]
-            context=context_of(invocation),
-            control=handle.control(),
-            seen=seen,
-            now=self._now,
-        )
-        ending = await self._ending(invocation, turn, writer, handle)
+        ending = await self._ending(invocation, writer, handle)
         await writer.end(ending)
         return ending.status
 
-    async def _ending(self, invocation: Invocation, turn: Turn, writer: StreamWriter, handle: TurnHandle) -> Ending:
+    async def _ending(self, invocation: Invocation, writer: StreamWriter, handle: TurnHandle) -> Ending:
         limit = _time_limit(invocation, handle, self._now())
+        turn: Turn | None = None
         try:
+            turn = await self._turn(invocation, handle)
             await self._play(turn, writer, handle)
         except (StorageFailed, sqlite3.Error, Superseded):
             raise
@@ -100,6 +86,24 @@ class Runner:
             if limit is not None:
                 limit.cancel()
         return finished(invocation, turn.result, self._now())
+
+    async def _turn(self, invocation: Invocation, handle: TurnHandle) -> Turn:
+        seen = Seen.from_tail(*await self._event_log.keys_and_tail(invocation)) if invocation.epoch > 1 else None
+        graph = await self._engine.graph()
+        if (rolled_back := await self._store.rolled_back_before(invocation)) is not None:
+            await self._engine.roll_back(invocation.thread_id, rolled_back)
+        from graph.turn import Turn
+
+        return Turn(
+            graph,
+            thread_id=invocation.thread_id,
+            run_id=invocation.id,
+            input={"message": invocation.message, "steering": invocation.steering},  # type: ignore[typeddict-item]
+            context=context_of(invocation),
+            control=handle.control(),
+            seen=seen,
+            now=self._now,
+        )
 
     async def _play(self, turn: Turn, writer: StreamWriter, handle: TurnHandle) -> None:
         """Writes the turn's events, until it is over or is broken off."""

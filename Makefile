@@ -1,12 +1,16 @@
 # make run TOPIC="…" [DOCUMENTS=folder]: one research run, from nothing.   make serve: the server, left running.
 # make test: all tests.   make check: ruff and mypy.   make lock: resolve the dependencies anew.
+# make torture [KILLS=200] [SEED=1]: kills the server at random under running turns, and checks every promise.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run serve test check format lock clean
+KILLS ?= 200
+SEED ?= 1
+
+.PHONY: run serve test torture check format lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m client run $(if $(TOPIC),"$$TOPIC") $(if $(DOCUMENTS),--documents "$$DOCUMENTS")
@@ -16,6 +20,9 @@ serve: $(VENV)/.run
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest
+
+torture: $(VENV)/.dev
+	@$(BIN)/python -m tests.acceptance.torture --kills $(KILLS) --seed $(SEED)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -23,19 +23,24 @@ class Endpoint:
         self._now = now
         self._sleep = sleep
         self._next_slot = 0.0
+        self._paused_until = 0.0
         self._spacing = 0.0
 
     async def ready(self) -> None:
         """Returns when the caller may send its request; callers leave in the order in which they came."""
-        slot = max(self._now(), self._next_slot)
-        self._next_slot = slot + self._spacing
-        while (rest := slot - self._now()) > 0:
-            await self._sleep(rest)
+        while True:
+            slot = max(self._now(), self._next_slot, self._paused_until)
+            self._next_slot = slot + self._spacing
+            while (rest := slot - self._now()) > 0:
+                await self._sleep(rest)
+            # While it slept, another call may have been told to hold back.
+            if self._paused_until <= slot:
+                return
 
     def limited(self, pause_sec: float) -> None:
         """The endpoint answered 429 and wants `pause_sec` of rest."""
         self._spacing = min(MAX_SPACING_SEC, max(FIRST_SPACING_SEC, self._spacing * 2))
-        self._next_slot = max(self._next_slot, self._now() + pause_sec)
+        self._paused_until = max(self._paused_until, self._now() + pause_sec)
 
     def succeeded(self) -> None:
         """A call was answered."""

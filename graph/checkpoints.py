@@ -12,6 +12,7 @@ from typing import Any
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.serde.types import ERROR
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from graph.faults import reach
@@ -51,7 +52,13 @@ class CheckpointSaver(AsyncSqliteSaver):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Saves what a task returned, before the checkpoint that it leads to; returns when it is on disk."""
+        """Saves what a task returned, before the checkpoint that it leads to; returns when it is on disk.
+
+        What a task had written when it was cancelled is not saved: it may lack the route to the next node, and a
+        resumed run would take the step for done and end there.
+        """
+        if any(channel == ERROR and isinstance(value, asyncio.CancelledError) for channel, value in writes):
+            return
         reach("result.before")
         async with self._undone_if_failed():
             await super().aput_writes(config, writes, task_id, task_path)
@@ -79,7 +86,7 @@ async def open_checkpoints(path: Path) -> CheckpointSaver:
         await connection.execute("PRAGMA synchronous = FULL")
         saver = CheckpointSaver(connection)
         await saver.setup()
-    except sqlite3.Error:
+    except BaseException:
         await connection.close()
         raise
     return saver

@@ -57,6 +57,8 @@ def failure_of(error: BaseException) -> Failure:
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _of_status(kind, status, error)
+    if isinstance(error, ValueError) and str(error).startswith("No generation chunks"):
+        return Failure("EmptyAnswer", "The model's answer was empty.", transient=True)
     if isinstance(error, SilentStream | EmptyAnswer | CutStream):
         return Failure(kind, str(error), transient=True)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
@@ -94,6 +96,6 @@ def parse_retry_after(value: str, *, now: float) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return min(max(0.0, seconds), 3600.0) if seconds == seconds else None

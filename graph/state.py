@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired
 
 from langgraph.channels import DeltaChannel
 from pydantic import Field
+
+# Before Python 3.12, pydantic makes a schema of this one alone.
+from typing_extensions import TypedDict
 
 from graph.context import Role
 

@@ -109,7 +109,8 @@ def accept_resumption(
         raise ThreadBusy(f"Thread {stopped.thread_id} has a turn under way.")
     if stopped.status not in (Status.FAILED, Status.CANCELLED, Status.TIMED_OUT):
         raise NotResumable(f"This turn is {stopped.status}: there is nothing to resume.")
-    if find(connection, "WHERE thread_id = ? AND n > ?", stopped.thread_id, stopped.n):
+    later = "started_at IS NOT NULL AND (started_at, n) > (coalesce(?, started_at), ?)"
+    if find(connection, f"WHERE thread_id = ? AND {later}", stopped.thread_id, stopped.started_at, stopped.n):
         raise NotResumable("A later turn has taken the thread over: resume that one, or start a new turn.")
     waits = _check_room(connection, new, 0, limit)
     again = replace(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 from graph.events import Event
 from server.accept import Stamp
 from server.event_rows import Written, insert
-from server.invocation import Invocation, find
+from server.invocation import Invocation, Wish, find
+from server.status import Status
 
 
 def claim(connection: sqlite3.Connection, now: float, stamp: Stamp) -> tuple[Invocation | None, dict[str, Written]]:
@@ -34,20 +36,47 @@ def claim(connection: sqlite3.Connection, now: float, stamp: Stamp) -> tuple[Inv
     connection.execute("UPDATE invocations SET status = 'running', epoch = epoch + 1 WHERE n = ?", (turn.n,))
     claimed = find(connection, "WHERE n = ?", turn.n)
     assert claimed is not None
-    return claimed, {claimed.id: insert(connection, claimed.n, claimed.last_event_id, [stamp(_run_start(claimed))])}
+    events = [] if _recovery_begun(connection, claimed) else [stamp(_run_start(claimed))]
+    return claimed, {claimed.id: insert(connection, claimed.n, claimed.last_event_id, events)}
+
+
+def _recovery_begun(connection: sqlite3.Connection, turn: Invocation) -> bool:
+    """Whether the stream has the `run_start` of a recovery that died before its `recovered`: that one stands then."""
+    for row in connection.execute("SELECT data FROM events WHERE n = ? ORDER BY seq DESC", (turn.n,)):
+        event = json.loads(row[0])
+        if event["type"] != "steering":
+            return bool(event["type"] == "run_start" and event["entry_mode"] == "recovered")
+    return False
 
 
 def _begin(connection: sqlite3.Connection, turn: Invocation, now: float) -> None:
     """A turn learns at its start, not before, which turn it follows: others may have come and gone while it waited."""
-    last = find(
+    order = "ORDER BY started_at DESC, n DESC"
+    last = find(connection, f"WHERE thread_id = ? AND started_at IS NOT NULL {order}", turn.thread_id)
+    # The one whose topic and plan the thread is on: what was rolled back has left no trace in its state.
+    kept = find(
         connection,
-        "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY started_at DESC, n DESC",
+        f"WHERE thread_id = ? AND started_at IS NOT NULL AND NOT (status = ? AND wish = ?) {order}",
         turn.thread_id,
+        Status.SUPERSEDED,
+        int(Wish.ROLL_BACK),
     )
-    topic = turn.topic if last is None or turn.steering == "new_topic" else last.topic
+    topic, config, total = turn.message, turn.config, turn.total_phases
+    if kept is not None and turn.steering != "new_topic":
+        plan = {name: kept.config[name] for name in ("num_phases", "phase_titles")}
+        topic, config, total = kept.topic, {**turn.config, **plan}, kept.total_phases
     connection.execute(
-        "UPDATE invocations SET started_at = ?, turn = ?, topic = ?, prior_topic = ? WHERE n = ?",
-        (now, 1 if last is None else last.turn + 1, topic, None if last is None else last.topic, turn.n),
+        "UPDATE invocations SET started_at = ?, turn = ?, topic = ?, prior_topic = ?, config = ?, total_phases = ?"
+        " WHERE n = ?",
+        (
+            now,
+            1 if last is None else last.turn + 1,
+            topic,
+            None if last is None else last.topic,
+            json.dumps(config),
+            total,
+            turn.n,
+        ),
     )
 
 

@@ -214,6 +214,17 @@ def _connected(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def check_readable(path: Path) -> None:
+    """Raises `DatabaseUnusable` where `path` holds something that is no database; a missing file is none of that."""
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SEC)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise DatabaseUnusable(f"The database {path} cannot be used ({error}).") from error
+
+
 def _opened(path: Path) -> sqlite3.Connection:
     try:
         connection = _connected(path)

@@ -83,11 +83,14 @@ def end(connection: sqlite3.Connection, invocation: Invocation, ending: Ending, 
     last = connection.execute("SELECT last_event_id FROM invocations WHERE n = ?", (invocation.n,)).fetchone()[0]
     written = insert(connection, invocation.n, last, [ending.event])
     successor = _successor(connection, invocation) if ending.status is Status.SUPERSEDED else None
+    completed = ending.event.get("phases_completed", ending.event.get("completed_phases"))
     connection.execute(
-        "UPDATE invocations SET status = ?, ended_at = ?, error = ?, superseded_by = ? WHERE n = ?",
+        "UPDATE invocations SET status = ?, ended_at = ?, phases_completed = ?, error = ?, superseded_by = ?"
+        " WHERE n = ?",
         (
             ending.status,
             at,
+            completed,
             orjson.dumps(ending.error).decode() if ending.error else None,
             successor,
             invocation.n,

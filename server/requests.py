@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from server.problems import Problem, invalid
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_MESSAGE: Final = 32_000
+MAX_DEPTH: Final = 32
 NAME: Final = r"[A-Za-z0-9_.:-]{1,128}"
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
@@ -40,12 +42,13 @@ class RunConfig(BaseModel):
     token_budget: Annotated[int | None, Field(ge=100, le=1_000_000_000)] = None
     model: Annotated[str | None, Field(pattern=r"^(offline|openai:.+)$", max_length=200)] = None
 
-    @model_validator(mode="after")
-    def _phases_in_range(self) -> Self:
-        number = len(self.phases) if isinstance(self.phases, list) else self.phases
+    @field_validator("phases")
+    @classmethod
+    def _phases_in_range(cls, phases: int | list[str] | None) -> int | list[str] | None:
+        number = len(phases) if isinstance(phases, list) else phases
         if number is not None and not 1 <= number <= 1000:
-            raise ValueError("phases must be a number from 1 to 1000, or a list of 1 to 1000 titles")
-        return self
+            raise ValueError("must be a number from 1 to 1000, or a list of 1 to 1000 titles")
+        return phases
 
 
 class StartRequest(BaseModel):
@@ -61,11 +64,11 @@ class StartRequest(BaseModel):
     config: RunConfig = RunConfig()
     metadata: dict[str, Any] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not self.text:
-            raise ValueError("message is missing or blank: say what to research")
-        return self
+    @field_validator("metadata")
+    @classmethod
+    def _plain(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        _check_plain(metadata, MAX_DEPTH)
+        return metadata
 
     @property
     def text(self) -> str:
@@ -88,7 +91,11 @@ async def read_cancel(request: Request) -> CancelRequest:
 
 async def read_start(request: Request) -> StartRequest:
     """The body of a start. Raises `Problem`: 400 for no JSON, 413 for too much, 422 for what does not fit."""
-    return await _read(request, StartRequest)
+    body = await _read(request, StartRequest)
+    if not body.text:
+        message = "is missing or blank: say what to research"
+        raise Problem(422, f"message: {message}", errors=[{"field": "message", "message": message}])
+    return body
 
 
 async def _read(request: Request, model: type[Body], *, empty: Any = None) -> Body:
@@ -116,6 +123,17 @@ async def read_json(request: Request, *, empty: Any = None) -> Any:
         raise Problem(400, "The body is not JSON.") from error
     _check_text(value)
     return value
+
+
+def _check_plain(value: object, depth: int) -> None:
+    """Raises `ValueError` for what could be stored, but not be written as JSON again."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is too large")
+    if isinstance(value, dict | list):
+        if depth == 0:
+            raise ValueError(f"is nested more than {MAX_DEPTH} levels deep")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_plain(item, depth - 1)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Request
 
 from server.data_folder import DataFolder
-from server.database import Database
+from server.database import Database, check_readable
 from server.dispatcher import Dispatcher
 from server.engine import Engine
 from server.event_log import EventLog
@@ -84,6 +84,8 @@ def open_services(
 
     `began` is when this process did, in `time.monotonic()` seconds.
     """
+    # LangGraph opens it later, when the server answers already.
+    check_readable(folder.checkpoint_database)
     database = Database(folder.server_database)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
     store = InvocationStore(database, log)

@@ -20,7 +20,9 @@ class SettingsInvalid(Exception):
 class Settings(BaseSettings):
     """The server's settings. Construct it with `read_settings()`, which turns errors into one sentence."""
 
-    model_config = SettingsConfigDict(env_prefix="", case_sensitive=False, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="", case_sensitive=False, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+    )
 
     host: Annotated[str, Field(description="address to listen on: loopback only")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8088

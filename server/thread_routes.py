@@ -31,7 +31,8 @@ async def thread(thread_id: str, parts: Parts) -> dict[str, Any]:
     return {
         "thread_id": thread_id,
         "status": "idle" if all(turn.status.ended for turn in turns) else "busy",
-        "topic": next((turn.topic for turn in turns if turn.started_at is not None), turns[-1].topic),
+        # Of the turn begun last, which need not be the newest: a steer goes before turns that were enqueued earlier.
+        "topic": max(turns, key=lambda turn: (turn.started_at or 0.0, -turn.n)).topic,
         **_state(snapshot),
         "interrupts": [
             {"id": interrupt.id, "value": interrupt.value, "response_schema": interrupt.response_schema}

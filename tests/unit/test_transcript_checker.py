@@ -102,7 +102,7 @@ BROKEN: list[tuple[str, list[Json], str]] = [
     ("later run_start of another topic", changed(13, topic="u"), "another topic"),
     ("run_start without recovered", without(14), "`recovered` follows"),
     ("recovered without run_start", without(13), "`recovered` follows"),
-    ("something between run_start and recovered", inserted(14, STEERING), "`recovered` follows"),
+    ("something between run_start and recovered", inserted(14, token(1, 1, "x")), "`recovered` follows"),
     ("recovered forgets a phase", changed(24, completed_phases=0), "fewer phases are complete"),
     ("recovered with another total", changed(14, total_phases=3), "not as in run_start"),
     ("no terminal event", GOOD[:-1], "without run_complete"),

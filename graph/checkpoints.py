@@ -68,8 +68,8 @@ class CheckpointSaver(AsyncSqliteSaver):
         """Erases a thread; its space goes back to the file system."""
         async with self._undone_if_failed():
             await super().adelete_thread(thread_id)
-            async with self.conn.execute("PRAGMA incremental_vacuum") as cursor:
-                await cursor.fetchall()
+            # As a script: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
+            await self.conn.executescript("PRAGMA incremental_vacuum")
             await self.conn.commit()
             async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
                 await cursor.fetchall()

@@ -23,12 +23,11 @@ def after_plan(state: State) -> Literal["phase", "report"]:
 
 def after_subcall(state: State, *, wanted: bool) -> Literal["cooldown", "steering", "phase", "subcall", "report"]:
     """What follows a subcall; `wanted` tells that somebody waits to steer or stop the run."""
-    step = next_step(state)
-    if step == "report" or state.get("stop"):
+    if state.get("stop"):
         return "report"
     if wanted:
         return "steering"
-    return "cooldown" if state.get("cooldown") else step
+    return "cooldown" if state.get("cooldown") else next_step(state)
 
 
 def after_pause(state: State) -> Literal["plan", "phase", "subcall", "report"]:

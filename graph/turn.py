@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -103,7 +104,7 @@ class Turn:
         """How far the committed state has come."""
         return progress_of(self._state)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Every event of the turn between its `run_start` and its terminal event, without numbers."""
         newest, committed = await self._checkpoint()
         for event in self._recovered(committed):
@@ -116,16 +117,17 @@ class Turn:
             if question is not None:
                 step = Command(resume=(await self._answer(question)).model_dump())
             question = None
-            async for kind, data in self._parts(step):
-                if kind == "interrupt":
-                    question = data
-                    continue
-                for event in self._translated(kind, data):
-                    yield event
+            async with aclosing(self._parts(step)) as parts:
+                async for kind, data in parts:
+                    if kind == "interrupt":
+                        question = data
+                        continue
+                    for event in self._translated(kind, data):
+                        yield event
             if question is None:
                 return
 
-    async def settle(self, cause: Cause) -> AsyncIterator[Event]:
+    async def settle(self, cause: Cause) -> AsyncGenerator[Event, None]:
         """What is committed but not told yet of a turn that was broken off for `cause`; behind it, `result` stands."""
         _, committed = await self._checkpoint()
         self._broken_off_by = cause
@@ -172,8 +174,8 @@ class Turn:
 
     async def _parts(
         self, step: Input | Command[Any] | None
-    ) -> AsyncIterator[tuple[Literal["custom", "checkpoint", "interrupt"], Any]]:
-        async for part in self._graph.astream(
+    ) -> AsyncGenerator[tuple[Literal["custom", "checkpoint", "interrupt"], Any], None]:
+        stream = self._graph.astream(
             step,
             self._config,
             context=self._context,
@@ -181,13 +183,16 @@ class Turn:
             durability="sync",
             control=self._control,
             version="v2",
-        ):
-            if part["type"] == "custom":
-                yield "custom", part["data"]
-            elif part["type"] == "checkpoints":
-                yield "checkpoint", part["data"]
-            elif part["type"] == "updates" and (interrupts := part["data"].get("__interrupt__")):
-                yield "interrupt", interrupts[0]
+        )
+        # Whoever stops reading stops the run: left open, it would go on beside the claim that takes the turn up.
+        async with aclosing(stream) as parts:  # type: ignore[type-var]  # LangGraph's type hides that it is a generator
+            async for part in parts:
+                if part["type"] == "custom":
+                    yield "custom", part["data"]
+                elif part["type"] == "checkpoints":
+                    yield "checkpoint", part["data"]
+                elif part["type"] == "updates" and (interrupts := part["data"].get("__interrupt__")):
+                    yield "interrupt", interrupts[0]
 
     def _translated(self, kind: str, data: Any) -> Iterator[Event]:
         if kind == "custom":

@@ -59,7 +59,7 @@ class Accepted:
 
     `waits`: others go first. `repeated`: an earlier request had made it already, and nothing was changed; `named`, that
     both gave it the same name.
-    `steered` is the turn under way that has to hear of it.
+    `steered` is the turn under way that has to hear of it, `wish` what is wanted of that one now.
     """
 
     invocation: Invocation
@@ -67,6 +67,7 @@ class Accepted:
     repeated: bool = False
     named: bool = False
     steered: str | None = None
+    wish: Wish = Wish.NONE
     written: dict[str, Written] = field(default_factory=dict)
 
 
@@ -90,9 +91,11 @@ def accept(connection: sqlite3.Connection, new: NewInvocation, *, limit: int, st
     for turn in overtaken:
         written[turn.id] = end(connection, turn, _overtaken(turn, stamp), at=new.created_at)
     under_way = next((turn for turn in unfinished if turn.started_at is not None), None)
-    if under_way is not None and steers:
-        written[under_way.id] = _steer(connection, under_way, new, stamp)
-    return Accepted(stored, waits=waits, steered=under_way.id if under_way and steers else None, written=written)
+    if under_way is None or not steers:
+        return Accepted(stored, waits=waits, written=written)
+    wish = _wish_of(new, under_way)
+    written[under_way.id] = _steer(connection, under_way, new, wish, stamp)
+    return Accepted(stored, waits=waits, steered=under_way.id, wish=wish, written=written)
 
 
 def accept_resumption(
@@ -162,7 +165,9 @@ def _check_room(connection: sqlite3.Connection, new: NewInvocation, waiting: int
 
 
 def _store(connection: sqlite3.Connection, new: NewInvocation) -> Invocation:
-    last = find(connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY n DESC", new.thread_id)
+    last = find(
+        connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY started_at DESC, n DESC", new.thread_id
+    )
     config, total = {**new.defaults, **new.given}, new.total_phases
     if last is not None and new.steering != "new_topic":
         plan = {name: last.config[name] for name in ("num_phases", "phase_titles")}
@@ -192,8 +197,19 @@ def _store(connection: sqlite3.Connection, new: NewInvocation) -> Invocation:
     return stored
 
 
-def _steer(connection: sqlite3.Connection, under_way: Invocation, new: NewInvocation, stamp: Stamp) -> Written:
-    _want(connection, under_way, Wish.ROLL_BACK if new.multitask_strategy == "rollback" else Wish.STEER)
+def _wish_of(new: NewInvocation, under_way: Invocation) -> Wish:
+    """What a steer wants of the turn under way; one that is to be cancelled already is then broken off as cancelled."""
+    if new.multitask_strategy != "rollback":
+        return Wish.STEER
+    return Wish.CANCEL_NOW if under_way.wish >= Wish.CANCEL else Wish.ROLL_BACK
+
+
+def _steer(
+    connection: sqlite3.Connection, under_way: Invocation, new: NewInvocation, wish: Wish, stamp: Stamp
+) -> Written:
+    _want(connection, under_way, wish)
+    if new.multitask_strategy == "rollback":
+        connection.execute("UPDATE invocations SET put_back = 1 WHERE n = ?", (under_way.n,))
     event = {
         "type": "steering",
         "message": new.message,

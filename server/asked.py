@@ -9,7 +9,7 @@ from fastapi import Request
 from graph.context import Context
 from graph.plan import plan_titles
 from server.accept import NewInvocation, NotResumable, QueueFull, ThreadBusy
-from server.invocation import Invocation, Wish, new_invocation_id, new_thread_id
+from server.invocation import Invocation, new_invocation_id, new_thread_id
 from server.problems import Problem
 from server.requests import RunConfig, StartRequest, checked_name
 from server.services import Services
@@ -58,11 +58,6 @@ def resumption(request: Request, stopped: Invocation, parts: Services) -> NewInv
         created_at=now,
         idempotency_key=_idempotency_key(request),
     )
-
-
-def wish_of(new: NewInvocation) -> Wish:
-    """What a steer wants of the turn under way."""
-    return Wish.ROLL_BACK if new.multitask_strategy == "rollback" else Wish.STEER
 
 
 def refused(error: ThreadBusy | NotResumable | QueueFull) -> Problem:

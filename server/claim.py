@@ -8,8 +8,7 @@ import sqlite3
 from graph.events import Event
 from server.accept import Stamp
 from server.event_rows import Written, insert
-from server.invocation import Invocation, Wish, find
-from server.status import Status
+from server.invocation import Invocation, find
 
 
 def claim(connection: sqlite3.Connection, now: float, stamp: Stamp) -> tuple[Invocation | None, dict[str, Written]]:
@@ -56,18 +55,17 @@ def _begin(connection: sqlite3.Connection, turn: Invocation, now: float) -> None
     # The one whose topic and plan the thread is on: what was rolled back has left no trace in its state.
     kept = find(
         connection,
-        f"WHERE thread_id = ? AND started_at IS NOT NULL AND NOT (status = ? AND wish = ?) {order}",
+        f"WHERE thread_id = ? AND started_at IS NOT NULL AND NOT put_back {order}",
         turn.thread_id,
-        Status.SUPERSEDED,
-        int(Wish.ROLL_BACK),
     )
-    topic, config, total = turn.message, turn.config, turn.total_phases
+    topic, config, total, completed = turn.message, turn.config, turn.total_phases, 0
     if kept is not None and turn.steering != "new_topic":
         plan = {name: kept.config[name] for name in ("num_phases", "phase_titles")}
         topic, config, total = kept.topic, {**turn.config, **plan}, kept.total_phases
+        completed = kept.phases_completed
     connection.execute(
-        "UPDATE invocations SET started_at = ?, turn = ?, topic = ?, prior_topic = ?, config = ?, total_phases = ?"
-        " WHERE n = ?",
+        "UPDATE invocations SET started_at = ?, turn = ?, topic = ?, prior_topic = ?, config = ?, total_phases = ?,"
+        " phases_completed = ? WHERE n = ?",
         (
             now,
             1 if last is None else last.turn + 1,
@@ -75,6 +73,7 @@ def _begin(connection: sqlite3.Connection, turn: Invocation, now: float) -> None
             None if last is None else last.topic,
             json.dumps(config),
             total,
+            completed,
             turn.n,
         ),
     )

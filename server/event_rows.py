@@ -118,7 +118,8 @@ def waiting_steers(connection: sqlite3.Connection, thread_id: str) -> list[str]:
 
 def frames_behind(connection: sqlite3.Connection, n: int, position: int) -> list[bytes]:
     """Up to 2,000 frames of stream `n` behind number `position`. Raises `EventsRemoved`."""
-    if connection.execute("SELECT events_removed FROM invocations WHERE n = ?", (n,)).fetchone()[0]:
+    row = connection.execute("SELECT events_removed FROM invocations WHERE n = ?", (n,)).fetchone()
+    if row is None or row[0]:  # no row: the thread was erased
         raise EventsRemoved
     query = "SELECT seq, data FROM events WHERE n = ? AND seq > ? ORDER BY seq LIMIT ?"
     return [frame(row[0], row[1]) for row in connection.execute(query, (n, position, READ_FRAMES))]

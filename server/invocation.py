@@ -37,6 +37,7 @@ class Invocation:
     """One turn on a thread. `n` is its place in the order of arrival; times are Unix seconds.
 
     `config` is the turn's whole `RunConfig` as JSON types, fixed when the turn was accepted.
+    `put_back`: the turn is to leave no trace in its thread's state.
     `epoch` counts its claims: what an older claim still wants to write is refused.
     """
 
@@ -65,6 +66,7 @@ class Invocation:
     superseded_by: str | None
     resumes: str | None
     wish: Wish
+    put_back: bool
     events_removed: bool
 
 
@@ -89,6 +91,7 @@ def _of(row: sqlite3.Row) -> Invocation:
     values |= {
         "status": Status(values["status"]),
         "wish": Wish(values["wish"]),
+        "put_back": bool(values["put_back"]),
         "events_removed": bool(values["events_removed"]),
     }
     return Invocation(**values)

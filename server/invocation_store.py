@@ -13,7 +13,6 @@ from server.database import Database
 from server.event_log import EventLog
 from server.event_rows import Written
 from server.invocation import Invocation, Wish, find, select
-from server.status import Status
 
 
 class InvocationStore:
@@ -86,8 +85,7 @@ class InvocationStore:
                 invocation.turn - 1,
             )
         )
-        rolled_back = before is not None and before.wish is Wish.ROLL_BACK and before.status is Status.SUPERSEDED
-        return before.id if before is not None and rolled_back else None
+        return before.id if before is not None and before.put_back else None
 
     async def requeue(self, invocation: Invocation) -> None:
         """Gives a claimed turn back, unless a later claim has it."""

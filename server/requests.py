@@ -143,6 +143,10 @@ def _no_constant(name: str) -> NoReturn:
 def _check_text(value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError as error:
+        raise Problem(
+            422, "The body is nested too deeply.", errors=[{"field": "body", "message": "too deep"}]
+        ) from error
     except UnicodeEncodeError as error:
         raise Problem(
             422, "The body holds a lone surrogate.", errors=[{"field": "body", "message": "lone surrogate"}]

@@ -126,5 +126,7 @@ def _forget_thread(connection: sqlite3.Connection, thread_id: str) -> None:
 
 
 def _free_pages(connection: sqlite3.Connection) -> bool:
-    connection.execute(f"PRAGMA incremental_vacuum({BATCH_PAGES})").fetchall()
+    for _ in range(BATCH_PAGES):
+        # One by one: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
+        connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
     return bool(connection.execute("PRAGMA freelist_count").fetchone()[0])

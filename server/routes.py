@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from server.accept import Accepted, NotResumable, QueueFull, ThreadBusy
-from server.asked import new_invocation, refused, resumption, wish_of
+from server.asked import new_invocation, refused, resumption
 from server.invocation import Invocation, Wish
 from server.problems import Problem
 from server.records import record_of
@@ -41,7 +41,7 @@ async def start(request: Request, parts: Parts) -> Response:
     except (ThreadBusy, QueueFull) as error:
         raise refused(error) from error
     if accepted.steered is not None:
-        parts.dispatcher.want(accepted.steered, wish_of(new))
+        parts.dispatcher.want(accepted.steered, accepted.wish)
     parts.dispatcher.wake()
     if prefers(request, EVENT_STREAM, over=JSON):
         return _stream(parts, accepted.invocation, position, _headers(accepted.invocation))

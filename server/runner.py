@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import fields
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -113,10 +114,12 @@ class Runner:
         await _write_all(turn.settle(handle.cause), writer)
 
 
-async def _write_all(events: AsyncIterator[Event], writer: StreamWriter) -> None:
-    async for event in events:
-        writer.put(event)
-        await writer.room()
+async def _write_all(events: AsyncGenerator[Event, None], writer: StreamWriter) -> None:
+    # Closed also where a write fails: the graph must not run on behind a turn that is given back.
+    async with aclosing(events):
+        async for event in events:
+            writer.put(event)
+            await writer.room()
 
 
 async def _unless_broken(writing: Coroutine[None, None, None], handle: TurnHandle) -> bool:

@@ -49,8 +49,9 @@ class Turn:
         """The next event, its fields checked already. Raises `BrokenPromise`."""
         kind, self._number = event["type"], event["sequence_number"]
         self._require(self.terminal is None, "E2", f"{kind} comes behind the last event")
-        fits = self._recovering == (kind == "recovered")
-        self._require(fits, "Events", f"{kind}, but `recovered` follows a later run_start, and nothing else")
+        # A steer may be taken at any moment; its event then stands between the two.
+        fits = self._recovering == (kind == "recovered") or kind == "steering"
+        self._require(fits, "Events", f"{kind}, but `recovered` follows a later run_start, and nothing but a steer")
         started = self.start is not None or kind in ("run_start", "steering", "winding_down")
         self._require(started, "Events", f"{kind} comes before run_start")
         if kind in FIELDS:

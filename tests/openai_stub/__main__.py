@@ -20,7 +20,7 @@ def build_app() -> FastAPI:
 
     @app.post("/v1/chat/completions")
     async def chat(asked: ChatRequest) -> Response:
-        return Answer(model, model.begin(asked.messages), asked)
+        return Answer(model, model.begin(asked.messages, asked.model), asked)
 
     @app.get("/v1/models")
     async def models() -> dict[str, object]:

@@ -40,11 +40,16 @@ class Command(BaseModel):
 
 
 class Call(BaseModel):
-    """One request for a completion, as `GET /calls` tells it. Times are Unix seconds, but `started_monotonic`."""
+    """One request for a completion, as `GET /calls` tells it. Times are Unix seconds, but `started_monotonic`.
+
+    `prompt` is the fingerprint of all messages, `asked` the last user message, `last_user` its first 200 characters.
+    """
 
     number: int
     prompt: str
     last_user: str
+    asked: str
+    model: str
     started_at: float
     started_monotonic: float
     status: int | None = None
@@ -119,12 +124,14 @@ class Model:
             self.gate = Gate(command.hold_after_tokens, command.hold_from_call)
         self.faults.extend(fault for fault in command.faults for _ in range(fault.times))
 
-    def begin(self, messages: Messages) -> Call:
+    def begin(self, messages: Messages, model: str = "stub") -> Call:
         asked = [str(message.get("content", "")) for message in messages if message.get("role") == "user"]
         call = Call(
             number=len(self.calls) + 1,
             prompt=fingerprint(messages),
             last_user=asked[-1][:200] if asked else "",
+            asked=asked[-1] if asked else "",
+            model=model,
             started_at=time.time(),
             started_monotonic=time.monotonic(),
         )

@@ -43,6 +43,9 @@ class ModelStub:
         return f"{self.url}/v1"
 
     def start(self) -> None:
+        """Nothing where it runs."""
+        if self._process:
+            return
         command = [sys.executable, "-m", "tests.openai_stub", "--port", str(self._port)]
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -90,5 +93,7 @@ class ModelStub:
         """All calls, as soon as `count` of them have reached the state; after `timeout` seconds, AssertionError."""
         asked: dict[str, str | int | float] = {"count": count, "state": state, "timeout": timeout}
         answer = self._http.get(f"{self.url}/calls/wait", params=asked, timeout=timeout + 30)
-        assert answer.status_code == 200, f"not {count} calls {state} within {timeout} s: {answer.text}"
-        return CALLS.validate_json(answer.content)
+        calls = CALLS.validate_json(answer.content)
+        told = [call.model_dump(include={"number", "status", "tokens_sent", "held", "finished"}) for call in calls]
+        assert answer.status_code == 200, f"not {count} calls {state} within {timeout} s: {told}"
+        return calls

@@ -50,8 +50,9 @@ def test_a_turn_enters_its_phase_anew_even_inside_it(state: State, step: str) ->
         (at(1, 2), True, "steering"),
         (at(1, 2, cooldown=PAUSE), True, "steering"),
         (at(3, 1), False, "report"),
-        (at(3, 1), True, "report"),
-        (at(3, 1, cooldown=PAUSE), True, "report"),
+        (at(3, 1), True, "steering"),
+        (at(3, 1, stop="budget"), True, "report"),
+        (at(2, 1, stop="budget"), False, "report"),
     ],
 )
 def test_behind_a_subcall(state: State, wanted: bool, step: str) -> None:

@@ -40,6 +40,12 @@ class Ports:
         """The endpoint that serves `model`, the same object for every run."""
         return self._endpoints.setdefault(model, Endpoint())
 
+    def close(self) -> None:
+        """Closes the retriever, where it was opened and can be closed."""
+        close = getattr(self._retriever, "close", None)
+        if callable(close):
+            close()
+
     async def sources(self) -> BaseRetriever:
         """The retriever, opened off the loop's thread at the first call."""
         async with self._opening:

@@ -203,14 +203,17 @@ def _connected(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     # Only the thread that made it uses it, but the closing one is another.
     connection = sqlite3.connect(path, timeout=BUSY_SEC, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    if readonly:
-        connection.execute("PRAGMA query_only = ON")
-    else:
-        # Takes effect in a new file alone, and before its first table.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+    # auto_vacuum takes effect in a new file alone, and before its first table.
     # FULL: a commit returns when it is on disk (sqlite.org/pragma.html#pragma_synchronous).
-    connection.execute("PRAGMA synchronous = FULL")
+    pragmas = (
+        ("query_only = ON",) if readonly else ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL")
+    )
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -228,9 +231,11 @@ def check_readable(path: Path) -> None:
 def _opened(path: Path) -> sqlite3.Connection:
     try:
         connection = _connected(path)
-        migrate(connection)
-    except SchemaTooNew as error:
-        raise DatabaseUnusable(f"{path}: {error}") from error
     except sqlite3.Error as error:
+        raise DatabaseUnusable(f"The database {path} cannot be used ({error}).") from error
+    try:
+        migrate(connection)
+    except (SchemaTooNew, sqlite3.Error) as error:
+        connection.close()
         raise DatabaseUnusable(f"The database {path} cannot be used ({error}).") from error
     return connection

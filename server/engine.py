@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from graph.checkpoints import CheckpointSaver
     from graph.context import Context
+    from graph.ports import Ports
     from graph.state import Input, Output, State
     from server.data_folder import DataFolder
     from server.settings import Settings
@@ -35,6 +36,7 @@ class Engine:
         self._settings = settings
         self._folder = folder
         self._saver: CheckpointSaver | None = None
+        self._ports: Ports | None = None
         self._loading: asyncio.Task[Graph] | None = None
 
     def start(self) -> None:
@@ -55,6 +57,8 @@ class Engine:
             await asyncio.wait([self._loading])
         if self._saver is not None:
             await self._saver.conn.close()
+        if self._ports is not None:
+            self._ports.close()
 
     async def snapshot(self, thread_id: str) -> StateSnapshot:
         """The thread's newest state. Raises `StorageFailed`."""
@@ -108,11 +112,12 @@ class Engine:
             saver = self._saver = await open_checkpoints(self._folder.checkpoint_database)
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be opened ({error}).") from error
-        graph = build_graph(saver, ports=self._ports())
+        self._ports = self._new_ports()
+        graph = build_graph(saver, ports=self._ports)
         _log.info("engine_ready")
         return graph
 
-    def _ports(self) -> Any:
+    def _new_ports(self) -> Ports:
         from graph.documents import open_documents
         from graph.model_call import Patience
         from graph.ports import Ports

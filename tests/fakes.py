@@ -127,6 +127,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._clock.time
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        # Threads need real time: since Python 3.12 a limit is given, which would be over at once here.
+        await super().shutdown_default_executor()
+
 
 def words(text: str) -> list[str]:
     """The pieces in which a model may stream `text`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ class Index:
     def __init__(self, place: str, folder: Path) -> None:
         self._lock = threading.RLock()
         self._db = sqlite3.connect(place, timeout=30, isolation_level=None, check_same_thread=False)
+        # In a notebook nobody closes a retriever; Python 3.13 warns of a connection that is dropped open.
+        weakref.finalize(self, self._db.close)
         try:
             self._prepare(str(folder))
         except BaseException:

@@ -1,7 +1,8 @@
-"""A model stub and servers over it, each test its own."""
+"""A model stub that each test finds as new, and servers over it, each test its own."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.client import ResearchClient
-from tests.acceptance.server_process import ServerProcess
+from tests.acceptance.server_process import Launch, ServerProcess
+from tests.acceptance.warm_start import WarmStart
 from tests.openai_stub.process import ModelStub
 
 MakeServer = Callable[..., ServerProcess]
@@ -23,18 +25,40 @@ SMALL_RUN = {
 }
 
 
-@pytest.fixture
-def stub() -> Iterator[ModelStub]:
-    with ModelStub(tokens=20, delay_ms=0) as stub:
+@pytest.fixture(scope="session")
+def stub_process() -> Iterator[ModelStub]:
+    """One process for all tests: a start costs more than most tests do."""
+    with ModelStub() as stub:
         yield stub
 
 
 @pytest.fixture
-def make_server(stub: ModelStub, tmp_path: Path) -> Iterator[MakeServer]:
-    """Makes servers over the stub; settings by name, as `make_server(NUM_PHASES=2)`. Not started."""
+def stub(stub_process: ModelStub) -> ModelStub:
+    """The stub, knowing nothing of earlier tests: 20 tokens an answer, at once."""
+    stub_process.start()
+    stub_process.control(reset=True, tokens=20, delay_ms=0)
+    return stub_process
+
+
+@pytest.fixture(scope="session")
+def warm_launch() -> Iterator[Launch | None]:
+    """How servers are started: forked where the system can, as `python -m server` elsewhere."""
+    if not hasattr(os, "pidfd_open"):
+        yield None
+        return
+    with WarmStart() as warm:
+        yield warm.launch
+
+
+@pytest.fixture
+def make_server(stub: ModelStub, warm_launch: Launch | None, tmp_path: Path) -> Iterator[MakeServer]:
+    """Makes servers over the stub; settings by name, as `make_server(NUM_PHASES=2)`. Not started.
+
+    `cold`: as a user starts them.
+    """
     with ExitStack() as stack:
 
-        def make(folder: str = "data", **settings: object) -> ServerProcess:
+        def make(folder: str = "data", *, cold: bool = False, **settings: object) -> ServerProcess:
             env = {
                 **SMALL_RUN,
                 "RESEARCH_MODEL": "openai:stub",
@@ -42,7 +66,7 @@ def make_server(stub: ModelStub, tmp_path: Path) -> Iterator[MakeServer]:
                 "OPENAI_BASE_URL": stub.base_url,
                 **{name: str(value) for name, value in settings.items()},
             }
-            server = ServerProcess(tmp_path / folder, env)
+            server = ServerProcess(tmp_path / folder, env, launch=None if cold else warm_launch)
             stack.callback(server.kill)
             return server
 

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import httpx2
 
@@ -24,19 +24,45 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
+class Child(Protocol):
+    """A process, as `subprocess.Popen` shows it."""
+
+    @property
+    def pid(self) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+class Launch(Protocol):
+    """Starts a server with exactly this environment, its output behind what `log` holds."""
+
+    def __call__(self, env: dict[str, str], log: Path) -> Child: ...
+
+
 class ServerProcess:
     """`python -m server` of this checkout, on one port and one folder over all its restarts.
 
     `started_at` and `ready_at` are monotonic seconds: when the process was made, when `/readiness` answered 200.
+    `launch` starts it in another way, as `WarmStart.launch` does.
     """
 
-    def __init__(self, data_dir: Path, env: dict[str, str] | None = None, *, command: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        env: dict[str, str] | None = None,
+        *,
+        command: tuple[str, ...] = (),
+        launch: Launch | None = None,
+    ) -> None:
         self.data_dir, self.port = data_dir, free_port()
         self.log = data_dir.with_name(f"{data_dir.name}.{self.port}.log")
         self.started_at = self.ready_at = 0.0
         self._env = dict(env or {})
         self._command = command or (sys.executable, "-m", "server")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launch = launch or self._popen
+        self._process: Child | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -53,6 +79,11 @@ class ServerProcess:
     def pid(self) -> int:
         assert self._process, "the server is not running"
         return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is not running, be it that nobody started it."""
+        return self._process is None or self._process.poll() is not None
 
     def set_env(self, **values: str | None) -> None:
         """Change the environment of the next start; None takes a variable away."""
@@ -72,14 +103,17 @@ class ServerProcess:
         """Start without waiting."""
         assert self._process is None, "the server is already running"
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self.started_at = time.monotonic()
-            self._process = subprocess.Popen(
+        self.started_at = time.monotonic()
+        self._process = self._launch(self._environment(), self.log)
+
+    def _popen(self, env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
                 self._command,
                 cwd=CHECKOUT,
-                env=self._environment(),
+                env=env,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
             )
 

@@ -7,13 +7,16 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
+# As they were given: make would expand a dollar sign in them.
+override TOPIC := $(value TOPIC)
+override DOCUMENTS := $(value DOCUMENTS)
 KILLS ?= 200
 SEED ?= 1
 
 .PHONY: run serve test torture check format lock clean
 
 run: $(VENV)/.run
-	@$(BIN)/python -m client run $(if $(TOPIC),"$$TOPIC") $(if $(DOCUMENTS),--documents "$$DOCUMENTS")
+	@$(BIN)/python -m client run $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
 
 serve: $(VENV)/.run
 	@exec $(BIN)/python -m server

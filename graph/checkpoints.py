@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -17,6 +16,8 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from graph.faults import reach
 
+T = TypeVar("T")
+
 
 class CheckpointSaver(AsyncSqliteSaver):
     """One connection for all threads, since several lock each other out. Raises `sqlite3.Error` if the disk fails."""
@@ -25,12 +26,21 @@ class CheckpointSaver(AsyncSqliteSaver):
         super().__init__(connection)
         self._writing = asyncio.Lock()
 
-    @contextlib.asynccontextmanager
-    async def _undone_if_failed(self) -> AsyncIterator[None]:
+    async def _write(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does one write as a whole, also where the run that wants it is cancelled meanwhile."""
+        writing = asyncio.create_task(self._undone_if_failed(work))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # Broken off between its insert and its commit, it would be seen here and be on no disk.
+            await asyncio.wait([writing])
+            raise
+
+    async def _undone_if_failed(self, work: Coroutine[Any, Any, T]) -> T:
         # A commit that failed leaves its transaction open, and the next writer's commit would take it along.
         async with self._writing:
             try:
-                yield
+                return await work
             except sqlite3.Error:
                 await self.conn.rollback()
                 raise
@@ -44,8 +54,7 @@ class CheckpointSaver(AsyncSqliteSaver):
     ) -> RunnableConfig:
         """Saves a checkpoint; returns when it is on disk."""
         reach("checkpoint.before")
-        async with self._undone_if_failed():
-            saved = await super().aput(config, checkpoint, metadata, new_versions)
+        saved = await self._write(super().aput(config, checkpoint, metadata, new_versions))
         reach("checkpoint.after")
         return saved
 
@@ -60,19 +69,20 @@ class CheckpointSaver(AsyncSqliteSaver):
         if any(channel == ERROR and isinstance(value, asyncio.CancelledError) for channel, value in writes):
             return
         reach("result.before")
-        async with self._undone_if_failed():
-            await super().aput_writes(config, writes, task_id, task_path)
+        await self._write(super().aput_writes(config, writes, task_id, task_path))
         reach("result.after")
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Erases a thread; its space goes back to the file system."""
-        async with self._undone_if_failed():
-            await super().adelete_thread(thread_id)
-            # As a script: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
-            await self.conn.executescript("PRAGMA incremental_vacuum")
-            await self.conn.commit()
-            async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
-                await cursor.fetchall()
+        await self._write(self._erase(super().adelete_thread(thread_id)))
+
+    async def _erase(self, deleting: Coroutine[Any, Any, None]) -> None:
+        await deleting
+        # As a script: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
+        await self.conn.executescript("PRAGMA incremental_vacuum")
+        await self.conn.commit()
+        async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+            await cursor.fetchall()
 
 
 async def open_checkpoints(path: Path) -> CheckpointSaver:
@@ -82,6 +92,7 @@ async def open_checkpoints(path: Path) -> CheckpointSaver:
         # Takes effect in a new file alone, and before its first table.
         await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         await connection.execute("PRAGMA journal_mode = WAL")
+        await connection.execute("PRAGMA secure_delete = ON")
         # FULL: a commit returns when it is on disk (sqlite.org/pragma.html#pragma_synchronous).
         await connection.execute("PRAGMA synchronous = FULL")
         saver = CheckpointSaver(connection)

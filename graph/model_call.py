@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from graph.digest import count_tokens
 from graph.failure import CutStream, EmptyAnswer, Failure, ModelFailed, SilentStream, failure_of
 from graph.faults import reach
+from graph.surrogates import SurrogateMender
 from graph.token_joiner import TokenJoiner
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ async def call_model(
 
 
 async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: Listener, idle_sec: float) -> Answer:
-    joiner = TokenJoiner(listener.token)
+    joiner, mender = TokenJoiner(listener.token), SurrogateMender()
     usage: Usage = {"input_tokens": 0, "output_tokens": 0}
     # OpenAI's wire format says when an answer is complete; of other chat models we cannot know.
     finished = model._llm_type != "openai-chat"
@@ -98,7 +99,7 @@ async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: L
         async with asyncio.timeout(idle_sec) as idle:
             async for chunk in model.astream(messages):
                 idle.reschedule(loop.time() + idle_sec)
-                if text := chunk.content if isinstance(chunk.content, str) else str(chunk.text):
+                if text := mender.mended(chunk.content if isinstance(chunk.content, str) else str(chunk.text)):
                     joiner.add(text)
                     reach("token.first" if pieces == 0 else "token.middle")
                     pieces += 1
@@ -110,6 +111,8 @@ async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: L
     except TimeoutError as error:
         raise SilentStream(f"The model sent nothing for {idle_sec:g} s.") from error
     finally:
+        if rest := mender.rest():
+            joiner.add(rest)
         joiner.flush()
     return _checked(joiner.text, usage, finished=finished, messages=messages)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import os
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 OFFLINE = "offline"
 PROVIDER = "openai:"
+OPENAI_URL = "https://api.openai.com/v1"
 
 
 class ModelUnusable(Exception):
@@ -27,15 +29,39 @@ def check_model(name: str) -> None:
         raise ModelUnusable(f"The model {name!r} needs OPENAI_API_KEY (any text will do for an endpoint without keys).")
 
 
-@functools.cache
+# HTTP connections belong to the event loop that opened them; a notebook or a script may run several in turn.
+_loaded: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, BaseChatModel]] = WeakKeyDictionary()
+
+
 def load_model(name: str) -> BaseChatModel:
-    """The chat model called `name`; `openai:` ones read OPENAI_API_KEY and OPENAI_BASE_URL. Raises `ModelUnusable`."""
+    """The chat model called `name`, one for each event loop, to be called while that runs. Raises `ModelUnusable`.
+
+    `openai:` ones read OPENAI_API_KEY and OPENAI_BASE_URL.
+    """
     check_model(name)
-    if name == OFFLINE:
-        from graph.offline import OfflineChatModel
+    loaded = _loaded.setdefault(asyncio.get_running_loop(), {})
+    if name not in loaded:
+        loaded[name] = _offline() if name == OFFLINE else _openai(name.removeprefix(PROVIDER))
+    return loaded[name]
 
-        return OfflineChatModel()
+
+def _offline() -> BaseChatModel:
+    from graph.offline import OfflineChatModel
+
+    return OfflineChatModel()
+
+
+def _openai(model: str) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
+    from openai import DefaultAsyncHttpxClient
 
-    # Retries are ours (graph/model_call.py), so that each is announced and honours Retry-After.
-    return ChatOpenAI(model=name.removeprefix(PROVIDER), streaming=True, stream_usage=True, max_retries=0)
+    return ChatOpenAI(
+        model=model,
+        base_url=os.environ.get("OPENAI_BASE_URL") or OPENAI_URL,
+        # LangChain's own client is shared between event loops.
+        http_async_client=DefaultAsyncHttpxClient(),
+        streaming=True,
+        stream_usage=True,
+        # Retries are ours (graph/model_call.py), so that each is announced and honours Retry-After.
+        max_retries=0,
+    )

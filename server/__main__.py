@@ -7,6 +7,7 @@ import time
 BEGAN = time.monotonic()
 
 import argparse  # noqa: E402
+import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 
@@ -28,6 +29,8 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args()
+    # Until the server has a handler of its own there is nothing to wind down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = read_settings()
         with DataFolder(settings.data_dir) as folder, _listening(settings) as listener:

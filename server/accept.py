@@ -105,13 +105,16 @@ def accept_resumption(
     stopped = find(connection, "WHERE id = ?", invocation_id)
     assert stopped is not None
     if (earlier := _earlier(connection, new)) is not None:
-        return Accepted(earlier, waits=earlier.status is Status.QUEUED, repeated=True)
+        waits = earlier.status is Status.QUEUED
+        return Accepted(earlier, waits=waits, repeated=True, named=earlier.id == new.id)
     if not stopped.status.ended or find(
         connection, "WHERE thread_id = ? AND status IN ('queued', 'running')", stopped.thread_id
     ):
         raise ThreadBusy(f"Thread {stopped.thread_id} has a turn under way.")
     if stopped.status not in (Status.FAILED, Status.CANCELLED, Status.TIMED_OUT):
         raise NotResumable(f"This turn is {stopped.status}: there is nothing to resume.")
+    if stopped.put_back:
+        raise NotResumable("This turn was rolled back: the thread has forgotten it.")
     later = "started_at IS NOT NULL AND (started_at, n) > (coalesce(?, started_at), ?)"
     if find(connection, f"WHERE thread_id = ? AND {later}", stopped.thread_id, stopped.started_at, stopped.n):
         raise NotResumable("A later turn has taken the thread over: resume that one, or start a new turn.")

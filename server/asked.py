@@ -20,13 +20,12 @@ MAX_KEY = 255
 
 def new_invocation(request: Request, body: StartRequest, parts: Services) -> NewInvocation:
     """The turn that a `POST /invocations` asks for. Raises `Problem` for a bad name."""
-    thread_id = body.thread_id or request.query_params.get("agent_session_id") or new_thread_id()
-    name = request.headers.get("x-agent-invocation-id")
+    thread_id = body.thread_id or request.query_params.get("agent_session_id", new_thread_id())
     now = parts.now()
     defaults, given = _defaults(parts.settings), _given(body.config)
     whole = {**defaults, **given}
     return NewInvocation(
-        id=checked_name(name, "x-agent-invocation-id") if name else new_invocation_id(now),
+        id=_id(request, now),
         thread_id=checked_name(thread_id, "thread_id"),
         message=body.text,
         steering=body.steering,
@@ -46,7 +45,7 @@ def resumption(request: Request, stopped: Invocation, parts: Services) -> NewInv
     """The turn that goes on where `stopped` did."""
     now = parts.now()
     return NewInvocation(
-        id=new_invocation_id(now),
+        id=_id(request, now),
         thread_id=stopped.thread_id,
         message=stopped.message,
         steering="resume",
@@ -65,6 +64,11 @@ def refused(error: ThreadBusy | NotResumable | QueueFull) -> Problem:
     if isinstance(error, QueueFull):
         return Problem(429, str(error), headers={"Retry-After": "30"})
     return Problem(409, str(error))
+
+
+def _id(request: Request, now: float) -> str:
+    name = request.headers.get("x-agent-invocation-id")
+    return new_invocation_id(now) if name is None else checked_name(name, "x-agent-invocation-id")
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -206,7 +206,9 @@ def _connected(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     # auto_vacuum takes effect in a new file alone, and before its first table.
     # FULL: a commit returns when it is on disk (sqlite.org/pragma.html#pragma_synchronous).
     pragmas = (
-        ("query_only = ON",) if readonly else ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL")
+        ("query_only = ON",)
+        if readonly
+        else ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
     )
     try:
         for pragma in pragmas:

@@ -95,6 +95,7 @@ class Dispatcher:
         finally:
             self._handles.pop(invocation.id, None)
             self._turns.pop(invocation.id, None)
+            self.wake()
         if left is Left.STORAGE_FAILED:
             self._give_back_later(invocation)
         reach("handover")

@@ -96,7 +96,7 @@ class EventLog:
             yield live
         finally:
             live.users -= 1
-            if not live.users:
+            if not live.users and self._live.get(invocation_id) is live:
                 del self._live[invocation_id]
 
     def writer(self, invocation: Invocation) -> StreamWriter:
@@ -148,6 +148,11 @@ class EventLog:
         """The stream's events are being removed: open readers are to hear of it."""
         if (live := self._live.get(invocation_id)) is not None:
             live.forget()
+
+    def drop(self, invocation_id: str) -> None:
+        """The invocation is erased: its readers are to hear of it, and its name may come again for another."""
+        self.forget(invocation_id)
+        self._live.pop(invocation_id, None)
 
     def let_readers_go(self) -> None:
         """Ends all open readings as a lost connection would, so that readers come back to the next process."""

@@ -103,6 +103,7 @@ def end(connection: sqlite3.Connection, invocation: Invocation, ending: Ending, 
         )
     if ending.report:
         connection.execute("INSERT INTO reports (n, markdown) VALUES (?, ?)", (invocation.n, ending.report))
+        connection.execute("UPDATE invocations SET has_report = 1 WHERE n = ?", (invocation.n,))
     return Written(written.frames, written.last, ending.status)
 
 

@@ -66,6 +66,7 @@ class Invocation:
     superseded_by: str | None
     resumes: str | None
     wish: Wish
+    has_report: bool
     put_back: bool
     events_removed: bool
 
@@ -91,6 +92,7 @@ def _of(row: sqlite3.Row) -> Invocation:
     values |= {
         "status": Status(values["status"]),
         "wish": Wish(values["wish"]),
+        "has_report": bool(values["has_report"]),
         "put_back": bool(values["put_back"]),
         "events_removed": bool(values["events_removed"]),
     }

@@ -18,7 +18,11 @@ def configure(level: str, form: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [
+            # Without the values of variables, which may be prompts and texts.
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
         if form == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
@@ -37,6 +41,6 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # HTTP clients log addresses and headers of each request at INFO and DEBUG.
-    for name in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiosqlite"):
+    # These log addresses, headers and what they send at INFO and DEBUG.
+    for name in ("sse_starlette", "httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiosqlite"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -34,6 +34,7 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
         superseded_by      TEXT,
         resumes            TEXT,
         wish               INTEGER NOT NULL DEFAULT 0,
+        has_report         INTEGER NOT NULL DEFAULT 0,
         put_back           INTEGER NOT NULL DEFAULT 0,
         -- 0: kept; 1: being removed; 2: gone
         events_removed     INTEGER NOT NULL DEFAULT 0

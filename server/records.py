@@ -29,7 +29,7 @@ def record_of(invocation: Invocation, report: str | None = None) -> dict[str, An
         "output": {
             "turn": invocation.turn,
             "reply": report,
-            "report_url": report_url(invocation.id) if report or not invocation.status.ended else None,
+            "report_url": report_url(invocation.id) if invocation.has_report or not invocation.status.ended else None,
         },
     }
 

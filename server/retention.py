@@ -65,7 +65,7 @@ class Retention:
         """Erases all records, events and reports of a thread. Raises `ThreadBusy`."""
         for turn in await self.check_idle(thread_id):
             await self._database.write(partial(_mark, n=turn.n, removed=1))
-            self._event_log.forget(turn.id)
+            self._event_log.drop(turn.id)
             await self._remove_events(turn.n)
         await self._database.write(lambda connection: _forget_thread(connection, thread_id))
         await self._shrink()

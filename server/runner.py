@@ -63,7 +63,24 @@ class Runner:
         except Drained:
             log.info("turn_drained")
             return Left.DRAINED
+        except Exception as error:
+            # Not even its end could be written: an event or a report that cannot be. The turn must not hang for that.
+            log.error("turn_broken", exc_info=error)
+            return await self._give_up(invocation)
         log.info("turn_ended", status=status)
+        return Left.ENDED
+
+    async def _give_up(self, invocation: Invocation) -> Left:
+        """Ends a turn whose own end failed, by a writer that knows nothing of it."""
+        error = {"type": "Unwritable", "message": "The run met something that could not be written down."}
+        try:
+            with self._event_log.attached(invocation.id):
+                writer = self._event_log.writer(invocation)
+                await writer.end(await failed(error, None, writer))
+        except Superseded:
+            return Left.SUPERSEDED
+        except StorageFailed:
+            return Left.STORAGE_FAILED
         return Left.ENDED
 
     async def _run(self, invocation: Invocation, handle: TurnHandle) -> str:

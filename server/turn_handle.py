@@ -31,7 +31,9 @@ class TurnHandle:
         if wish <= self._wish:
             return
         self._wish = wish
-        if wish is Wish.CANCEL_NOW:
+        if wish >= Wish.CANCEL and self.broken.is_set():
+            self.cause = "operator_cancel"
+        elif wish is Wish.CANCEL_NOW:
             self._break_off("operator_cancel")
         elif wish is Wish.ROLL_BACK:
             self._break_off("steering")

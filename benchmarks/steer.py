@@ -13,7 +13,12 @@ from tests.acceptance.client import Frame, ResearchClient
 def main(rounds: int = 30) -> None:
     """Steers `rounds` times, each in a cooldown of a minute."""
     steered, idle = list[float](), list[float]()
-    config = {"phases": 2, "calls_per_phase": 2, "intra_phase_cooldown_sec": 60, "inter_phase_cooldown_sec": 60}
+    config: dict[str, object] = {
+        "phases": 2,
+        "calls_per_phase": 2,
+        "intra_phase_cooldown_sec": 60,
+        "inter_phase_cooldown_sec": 60,
+    }
     with server_over_stub(tokens=5) as (_, client, _):
         for number in range(rounds):
             first = _begin(client, f"thread-{number}", config, idle)

@@ -96,6 +96,7 @@ class Nodes:
             turn=state["turn"],
             phase=state["phase"],
             index=state["index"],
+            of=len(of),
             role=role,
             text=answer.text,
             model=context.model,

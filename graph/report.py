@@ -81,6 +81,7 @@ class _Report:
 
     def __init__(self, material: ReportMaterial) -> None:
         self.material = material
+        self._calls = material.calls_per_phase
         self.known: dict[int, Source] = {}
         for source in (item for entry in material.sources for item in entry["items"]):
             self.known.setdefault(source["id"], source)
@@ -97,7 +98,7 @@ class _Report:
 
     def _section(self, phase: int) -> Section:
         plan, findings = self.material.plan, [f for f in self.material.findings if f["phase"] == phase]
-        whole = [f for f in findings if f["role"] == "synthesize" or f["index"] >= self.material.calls_per_phase]
+        whole = [f for f in findings if f["role"] == "synthesize" or f["index"] >= f.get("of", self._calls)]
         # A critique is no result: of an unfinished phase the text that it criticized is shown.
         texts = whole or [f for f in findings if f["role"] != "critique"] or findings
         text = next((f["text"] for f in reversed(texts) if f["text"].strip()), "")

@@ -47,12 +47,16 @@ class SourceList(TypedDict):
 
 
 class Finding(TypedDict):
-    """The result of one subcall. Times are Unix seconds; `line` counts the thread's topics from 1, `turn` its turns."""
+    """The result of one subcall, the `index`th `of` its phase. Times are Unix seconds.
+
+    `line` counts the thread's topics from 1, `turn` its turns.
+    """
 
     line: int
     turn: int
     phase: int
     index: int
+    of: NotRequired[int]
     role: Role
     text: str
     model: str

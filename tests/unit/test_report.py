@@ -90,7 +90,7 @@ def test_a_complete_report_has_all_its_sections() -> None:
 def test_a_phase_counts_the_calls_that_it_had_itself() -> None:
     """A later turn may make more calls a phase than the one that did this phase."""
     once = [finding(1, 1, "research", "Costs."), finding(2, 1, "research", "Buy.")]
-    done = [Finding(**{**each, "of": 1}) for each in once]  # type: ignore[typeddict-item]
+    done = [Finding(**{**each, "of": 1}) for each in once]
     assert "partial" not in compose_report(replace(DONE, findings=done))
     assert "partial" in compose_report(replace(DONE, findings=once))
 

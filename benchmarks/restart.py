@@ -9,7 +9,7 @@ import sys
 import time
 
 from benchmarks.setting import server_over_stub
-from tests.acceptance.client import Frame
+from tests.acceptance.client import of_type
 
 LIBRARIES = "import fastapi, uvicorn, sse_starlette, langgraph.graph, langgraph.checkpoint.sqlite.aio, langchain_openai"
 
@@ -21,7 +21,7 @@ def main(kills: int = 7) -> None:
         invocation = client.post("How fast does it come back?")["invocation_id"]
         position = 0
         for _ in range(kills):
-            position = client.read_stream(invocation, position, until=_is_token).last_id
+            position = client.read_stream(invocation, position, until=of_type("token")).last_id
             server.kill()
             server.start()
             ready.append(server.ready_at - server.started_at)
@@ -34,10 +34,6 @@ def main(kills: int = 7) -> None:
             {"kills": kills, **_of("ready_sec", ready), **_of("first_event_sec", first), **_of("imports_sec", imports)}
         )
     )
-
-
-def _is_token(frame: Frame) -> bool:
-    return frame.data is not None and '"type":"token"' in frame.data
 
 
 def _import_time() -> float:

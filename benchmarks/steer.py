@@ -7,7 +7,7 @@ import statistics
 import time
 
 from benchmarks.setting import server_over_stub
-from tests.acceptance.client import Frame, ResearchClient
+from tests.acceptance.client import ResearchClient, of_type
 
 
 def main(rounds: int = 30) -> None:
@@ -22,7 +22,7 @@ def main(rounds: int = 30) -> None:
     with server_over_stub(tokens=5) as (_, client, _):
         for number in range(rounds):
             first = _begin(client, f"thread-{number}", config, idle)
-            client.read_stream(first, until=_is_cooldown)
+            client.read_stream(first, until=of_type("cooldown"))
             second = _begin(client, f"thread-{number}", config, steered)
             client.cancel(second, mode="now")
     print(
@@ -44,10 +44,6 @@ def _begin(client: ResearchClient, thread: str, config: dict[str, object], times
     client.read_stream(invocation, until=lambda frame: frame.id is not None)
     times.append(time.monotonic() - begun)
     return invocation
-
-
-def _is_cooldown(frame: Frame) -> bool:
-    return frame.data is not None and '"type":"cooldown"' in frame.data
 
 
 def _ms(seconds: float) -> float:

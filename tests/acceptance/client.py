@@ -43,6 +43,11 @@ class Frames(list[Frame]):
         return max((int(frame.id) for frame in self if frame.id), default=0)
 
 
+def of_type(kind: str) -> Callable[[Frame], bool]:
+    """Whether a frame is an event of that type: for `read_stream(until=…)`."""
+    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
+
+
 @dataclass
 class _Block:
     """The fields of a frame that is not complete yet."""

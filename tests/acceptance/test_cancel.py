@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from tests.acceptance.client import Frame, Frames, ResearchClient
+from tests.acceptance.client import Frames, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, events
 from tests.openai_stub.process import ModelStub
 
 MODES = ["checkpoint", "now"]
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 def held(client: ResearchClient, stub: ModelStub, *, call: int = 1, **body: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.client import Frame, Frames, Json, ResearchClient
+from tests.acceptance.client import Frames, Json, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, events
 from tests.openai_stub.process import ModelStub
@@ -28,10 +28,6 @@ BAD: dict[str, list[object]] = {
     "num_phases": [3],
     "phase_titles": [["Loads"]],
 }
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 def run(client: ResearchClient, **config: object) -> Frames:

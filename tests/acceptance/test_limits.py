@@ -8,17 +8,13 @@ from datetime import datetime
 
 import pytest
 
-from tests.acceptance.client import Frame, Frames, ResearchClient
+from tests.acceptance.client import Frames, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, events
 from tests.openai_stub.process import ModelStub
 
 MakeServer = Callable[..., ServerProcess]
 BUDGET = 12_000
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 def wound_down(client: ResearchClient, invocation: str, cause: str) -> Frames:

@@ -6,16 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.client import Frame, ResearchClient
+from tests.acceptance.client import ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, check_same, events, model_calls_repeated
 from tests.openai_stub.process import ModelStub
 
 MakeServer = Callable[..., ServerProcess]
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 def test_killed_in_the_middle_of_a_model_call(server: ServerProcess, client: ResearchClient, stub: ModelStub) -> None:

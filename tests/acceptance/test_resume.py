@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.acceptance.client import Frame, Frames, ResearchClient
+from tests.acceptance.client import Frames, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, events, subcall_texts
 from tests.openai_stub.process import ModelStub
 
 WHOLE = [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
 TINY = {"phases": 1, "calls_per_phase": 1}
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 def subcalls(frames: Frames) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ import httpx2
 import orjson
 import pytest
 
-from tests.acceptance.client import Frame, ResearchClient
+from tests.acceptance.client import Frame, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation, events, model_calls_repeated
@@ -23,10 +23,6 @@ MakeServer = Callable[..., ServerProcess]
 GRACE_SEC = 1.0
 # What a loaded machine may take on top of the two seconds that the promise has, to run Python to its end.
 SLACK_SEC = 3.0
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.client import Frame, Frames, Json, ResearchClient
+from tests.acceptance.client import Frame, Frames, Json, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, check_same, events, subcall_texts
 from tests.openai_stub import Call
@@ -18,10 +18,6 @@ MakeServer = Callable[..., ServerProcess]
 
 TINY = {"phases": 1, "calls_per_phase": 1}
 GUIDANCE = "Weigh the costs of each choice"
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 def all_of(frames: Sequence[Frame], kind: str) -> list[Json]:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.client import Frame, Frames, Json, ResearchClient
+from tests.acceptance.client import Frames, Json, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, check_same, events, model_calls_repeated
 from tests.openai_stub import Call
@@ -47,10 +47,6 @@ AROUND_A_ROLLBACK = [
     "checkpoint.after:8",
 ]
 CLIENTS, POSTS, KILLS = 20, 3, 4
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 def about(calls: Sequence[Call], topic: str) -> list[Call]:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import pytest
 
-from tests.acceptance.client import Frame, Json, ResearchClient
+from tests.acceptance.client import Json, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, events
 from tests.openai_stub.process import ModelStub
 
 TINY = {"phases": 1, "calls_per_phase": 1}
-
-
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
 
 
 def thread(client: ResearchClient) -> Json:

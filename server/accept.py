@@ -76,9 +76,8 @@ Stamp = Callable[[Event], Event]
 
 def accept(connection: sqlite3.Connection, new: NewInvocation, *, limit: int, stamp: Stamp) -> Accepted:
     """Stores a turn; `limit` turns run at once, `stamp` puts the time on an event. Raises `ThreadBusy`, `QueueFull`."""
-    if (earlier := _earlier(connection, new)) is not None:
-        waits = earlier.status is Status.QUEUED
-        return Accepted(earlier, waits=waits, repeated=True, named=earlier.id == new.id)
+    if (repeated := _repeated(connection, new)) is not None:
+        return repeated
     unfinished = select(connection, "WHERE thread_id = ? AND status IN ('queued', 'running') ORDER BY n", new.thread_id)
     if unfinished and new.multitask_strategy == "reject":
         raise ThreadBusy(f"Thread {new.thread_id} has a turn under way.")
@@ -104,9 +103,8 @@ def accept_resumption(
     """Stores the turn that goes on where `invocation_id` stopped. Raises `ThreadBusy`, `NotResumable`, `QueueFull`."""
     stopped = find(connection, "WHERE id = ?", invocation_id)
     assert stopped is not None
-    if (earlier := _earlier(connection, new)) is not None:
-        waits = earlier.status is Status.QUEUED
-        return Accepted(earlier, waits=waits, repeated=True, named=earlier.id == new.id)
+    if (repeated := _repeated(connection, new)) is not None:
+        return repeated
     if not stopped.status.ended or find(
         connection, "WHERE thread_id = ? AND status IN ('queued', 'running')", stopped.thread_id
     ):
@@ -149,11 +147,15 @@ def cancel(
     return again, written
 
 
-def _earlier(connection: sqlite3.Connection, new: NewInvocation) -> Invocation | None:
+def _repeated(connection: sqlite3.Connection, new: NewInvocation) -> Accepted | None:
+    """What an earlier request of the same name or key had made."""
     earlier = find(connection, "WHERE id = ?", new.id)
     if earlier is None and new.idempotency_key is not None:
         earlier = find(connection, "WHERE idempotency_key = ?", new.idempotency_key)
-    return earlier
+    if earlier is None:
+        return None
+    waits = earlier.status is Status.QUEUED
+    return Accepted(earlier, waits=waits, repeated=True, named=earlier.id == new.id)
 
 
 def _check_room(connection: sqlite3.Connection, new: NewInvocation, waiting: int, limit: int) -> bool:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from graph.faults import reach
 from server.migrations import SchemaTooNew, migrate
@@ -87,16 +87,7 @@ class Database:
         An exception of `work` undoes its own changes alone and is raised here. `StorageFailed`: nothing was written.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        def settle(result: T, error: Exception | None) -> None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self.submit(work, settle, name=name)
+        self.submit(work, into(future), name=name)
         return await future
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -157,6 +148,20 @@ class Database:
             failure.__cause__ = error
             for job in batch:
                 job.result, job.error = None, failure
+
+
+def into(future: asyncio.Future[T]) -> Callable[[T | None, Exception | None], None]:
+    """A `settled` that hands the outcome of a write to `future`, unless nobody waits for it any more."""
+
+    def settled(result: T | None, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast(T, result))
+
+    return settled
 
 
 def _do(job: _Job, connection: sqlite3.Connection) -> None:

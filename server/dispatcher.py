@@ -99,7 +99,6 @@ class Dispatcher:
         if left is Left.STORAGE_FAILED:
             self._give_back_later(invocation)
         reach("handover")
-        self.wake()
 
     def _give_back_later(self, invocation: Invocation) -> None:
         # Each claim writes to the stream, so a disk that stays broken must not be asked every second.

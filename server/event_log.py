@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from graph.clock import iso
 from graph.events import Event
+from server.database import into
 from server.event_rows import Ending, Written, append, end, frames_behind, keys_and_tail, waiting_steers
 
 if TYPE_CHECKING:
@@ -132,16 +133,7 @@ class EventLog:
     async def transact(self, work: Callable[[sqlite3.Connection], tuple[T, Mapping[str, Written]]], *, name: str) -> T:
         """Does such a write and returns its result once it is on disk. Raises what `work` does, or `StorageFailed`."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        def settled(result: T | None, error: Exception | None) -> None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]  # without an error there is a result
-
-        self.submit(work, settled, name=name)
+        self.submit(work, into(future), name=name)
         return await future
 
     def forget(self, invocation_id: str) -> None:

@@ -42,10 +42,7 @@ async def start(request: Request, parts: Parts) -> Response:
         raise refused(error) from error
     if accepted.steered is not None:
         parts.dispatcher.want(accepted.steered, accepted.wish)
-    parts.dispatcher.wake()
-    if prefers(request, EVENT_STREAM, over=JSON):
-        return _stream(parts, accepted.invocation, position, _headers(accepted.invocation))
-    return _started(accepted)
+    return _taken(request, parts, accepted, position)
 
 
 @router.get("/invocations")
@@ -104,10 +101,7 @@ async def resume(invocation_id: str, request: Request, parts: Parts) -> Response
         accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
     except (ThreadBusy, NotResumable, QueueFull) as error:
         raise refused(error) from error
-    parts.dispatcher.wake()
-    if prefers(request, EVENT_STREAM, over=JSON):
-        return _stream(parts, accepted.invocation, 0, _headers(accepted.invocation))
-    return _started(accepted)
+    return _taken(request, parts, accepted, 0)
 
 
 @router.get("/invocations/{invocation_id}/report")
@@ -180,6 +174,14 @@ def _headers(invocation: Invocation) -> dict[str, str]:
         "x-agent-session-id": invocation.thread_id,
         "Location": f"/invocations/{invocation.id}",
     }
+
+
+def _taken(request: Request, parts: Services, accepted: Accepted, position: int) -> Response:
+    """The answer to a turn that was taken: its stream, or where to find it."""
+    parts.dispatcher.wake()
+    if prefers(request, EVENT_STREAM, over=JSON):
+        return _stream(parts, accepted.invocation, position, _headers(accepted.invocation))
+    return _started(accepted)
 
 
 def _started(accepted: Accepted) -> Response:

@@ -1,0 +1,42 @@
+"""Markdown as HTML that a browser may be shown: what a model or a document wrote is text, never markup of ours."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+# fmt: off
+TAGS: Final = frozenset({
+    "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li",
+    "ol", "p", "pre", "s", "strong", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
+})
+# fmt: on
+SCHEMES: Final = frozenset({"http", "https", "mailto"})
+
+
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    # `html` off: tags in the text stay text. Images are links at most: a page must not load what a model names.
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+
+
+def html_of(markdown: str) -> str:
+    """`markdown` as a fragment of HTML without scripts, styles, images or foreign attributes.
+
+    Links are kept where they lead to `http`, `https`, `mailto` or within the page. Sanitized a second time behind the
+    parser, so that neither alone has to be right.
+    """
+    import nh3
+
+    return nh3.clean(
+        _parser().render(markdown),
+        tags=set(TAGS),
+        attributes={"a": {"href", "title"}, "ol": {"start"}, "th": {"align"}, "td": {"align"}},
+        url_schemes=set(SCHEMES),
+        link_rel="noopener noreferrer nofollow",
+    )

@@ -55,13 +55,19 @@ def _openai(model: str) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
     from openai import DefaultAsyncHttpxClient
 
+    from graph.openai_client import PlainChunks
+
+    base_url = os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+    # A client of its own: LangChain's is shared between event loops. Retries are ours (graph/model_call.py), so that
+    # each is announced and honours Retry-After; so is the watch for silence.
+    client = PlainChunks(base_url=base_url, http_client=DefaultAsyncHttpxClient(), max_retries=0)
     return ChatOpenAI(
         model=model,
-        base_url=os.environ.get("OPENAI_BASE_URL") or OPENAI_URL,
-        # LangChain's own client is shared between event loops.
-        http_async_client=DefaultAsyncHttpxClient(),
+        base_url=base_url,
+        root_async_client=client,
+        async_client=client.chat.completions,
         streaming=True,
         stream_usage=True,
-        # Retries are ours (graph/model_call.py), so that each is announced and honours Retry-After.
+        stream_chunk_timeout=None,
         max_retries=0,
     )

@@ -93,10 +93,14 @@ class Answer(Response):
 
     async def _stream(self, send: Send) -> None:
         await self._start(send, 200, "text/event-stream; charset=utf-8")
+        if self.model.at_once:
+            await send({"type": "http.response.body", "body": self._whole_stream()})
+            return
         await self._event(send, self._chunk({"role": "assistant", "content": "", "refusal": None}))
         try:
             async for token in self._paced():
-                await self._event(send, self._chunk({"content": token}))
+                content = f" @{time.monotonic_ns()}" if self.model.timed else token
+                await self._event(send, self._chunk({"content": content}))
                 self.call.tokens_sent += 1
         except Malformed:
             await self._event(send, b'{"choices": [{"delta": {"conte')
@@ -105,6 +109,12 @@ class Answer(Response):
             await self._event(send, self._usage_chunk())
         await self._event(send, b"[DONE]")
         await send({"type": "http.response.body", "body": b""})
+
+    def _whole_stream(self) -> bytes:
+        self.call.tokens_sent = len(self.tokens)
+        chunks = [self._chunk({"content": token}) for token in self.tokens]
+        last = [self._chunk({}, finish_reason="stop"), *([self._usage_chunk()] if self._wants_usage else []), b"[DONE]"]
+        return b"".join(b"data: " + chunk + b"\n\n" for chunk in [*chunks, *last])
 
     async def _whole(self, send: Send) -> None:
         body = self._completion()

@@ -27,13 +27,19 @@ class Fault(BaseModel):
 
 
 class Command(BaseModel):
-    """Body of `POST /control`. Faults are appended; a release opens the gate; a reset forgets all."""
+    """Body of `POST /control`. Faults are appended; a release opens the gate; a reset forgets all.
+
+    `at_once` writes a streamed answer as one piece, without faults and holds: benchmarks want the stub's cost low.
+    `timed` puts the time of sending into the tokens, as ` @<monotonic nanoseconds>`.
+    """
 
     model_config = ConfigDict(extra="forbid")
     reset: bool = False
     release: bool = False
     tokens: Annotated[int, Field(ge=0)] | None = None
     delay_ms: Annotated[float, Field(ge=0)] | None = None
+    at_once: bool | None = None
+    timed: bool | None = None
     faults: list[Fault] = []
     hold_after_tokens: Annotated[int, Field(ge=0)] | None = None
     hold_from_call: Annotated[int, Field(ge=1)] = 1
@@ -109,6 +115,7 @@ class Model:
         self.calls: list[Call] = []
         self.faults: deque[Fault] = deque()
         self.tokens, self.delay = 20, 0.0
+        self.at_once = self.timed = False
 
     def command(self, command: Command) -> None:
         if self.gate and (command.release or command.reset):
@@ -120,6 +127,8 @@ class Model:
             self.tokens = command.tokens
         if command.delay_ms is not None:
             self.delay = command.delay_ms / 1000
+        self.at_once = self.at_once if command.at_once is None else command.at_once
+        self.timed = self.timed if command.timed is None else command.timed
         if command.hold_after_tokens is not None:
             self.gate = Gate(command.hold_after_tokens, command.hold_from_call)
         self.faults.extend(fault for fault in command.faults for _ in range(fault.times))

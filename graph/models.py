@@ -53,19 +53,19 @@ def _offline() -> BaseChatModel:
 
 def _openai(model: str) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
-    from openai import DefaultAsyncHttpxClient
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-    from graph.openai_client import PlainChunks
+    from graph.openai_client import PlainCompletions
 
     base_url = os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
     # A client of its own: LangChain's is shared between event loops. Retries are ours (graph/model_call.py), so that
     # each is announced and honours Retry-After; so is the watch for silence.
-    client = PlainChunks(base_url=base_url, http_client=DefaultAsyncHttpxClient(), max_retries=0)
+    client = AsyncOpenAI(base_url=base_url, http_client=DefaultAsyncHttpxClient(), max_retries=0)
     return ChatOpenAI(
         model=model,
         base_url=base_url,
         root_async_client=client,
-        async_client=client.chat.completions,
+        async_client=PlainCompletions(client),
         streaming=True,
         stream_usage=True,
         stream_chunk_timeout=None,

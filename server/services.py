@@ -64,8 +64,8 @@ class Services:
         self.database.close()
 
 
-def services_of(request: Request) -> Services:
-    """The parts of the server that a request came to."""
+async def services_of(request: Request) -> Services:
+    """The parts of the server that a request came to. A coroutine: FastAPI calls a function in a thread."""
     services: Services = request.app.state.services
     return services
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Message, Send
 
 from server.event_rows import EventsRemoved
 
@@ -19,9 +20,16 @@ if TYPE_CHECKING:
 RETRY: Final = b"retry: 1000\n\n"
 
 
+class _Stream(EventSourceResponse):
+    """Without the timer that sse-starlette makes for each write, also where it is to have none: a third of its cost."""
+
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        await send(message)
+
+
 def stream_response(frames: AsyncIterator[bytes], *, ping_sec: float, headers: dict[str, str]) -> EventSourceResponse:
     """The HTTP answer that sends `frames` and a comment each `ping_sec` seconds."""
-    return EventSourceResponse(
+    return _Stream(
         frames,
         headers={"Cache-Control": "no-store", **headers},
         ping=ping_sec,

@@ -16,8 +16,8 @@ from benchmarks.reader import Reading, read
 from benchmarks.setting import server_over_stub
 from tests.acceptance.client import ResearchClient
 
-RUNS, CALLS, TOKENS, DELAY_MS = 60, 6, 300, 20
-PLAN: dict[str, object] = {"phases": 2, "calls_per_phase": 3}
+RUNS, CALLS, TOKENS, DELAY_MS = 60, 8, 300, 20
+PLAN: dict[str, object] = {"phases": 2, "calls_per_phase": 4}
 
 
 def main() -> None:

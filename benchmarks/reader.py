@@ -34,6 +34,11 @@ class Reading:
         return next(self._events())[0] - self.begun_at
 
     @property
+    def events(self) -> int:
+        """How many events came."""
+        return sum(1 for _ in self._events())
+
+    @property
     def tokens(self) -> int:
         """How many of the stub's tokens came."""
         return sum(len(words) for _, words in self._words())

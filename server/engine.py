@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Of the three generations: a call's pieces, which LangChain keeps until it ends, are then seldom looked at more than once.
+# Of the three generations. LangChain keeps a call's pieces until it ends: they are then seldom looked at twice.
 GC_THRESHOLDS: Final = (50_000, 20, 20)
 
 

@@ -14,17 +14,17 @@ from graph.clock import iso
 from graph.events import Event
 from server.database import into
 from server.event_rows import Ending, Written, append, end, frames_behind, keys_and_tail, waiting_steers
+from server.invocation import Invocation, find
 
 if TYPE_CHECKING:
     from server.database import Database
-    from server.invocation import Invocation
     from server.status import Status
 
 T = TypeVar("T")
 
 RING_FRAMES: Final = 1024
-# A wake costs some 50 µs a reader: resting twice as long leaves half of the time to the runs, however many read.
-REST_SEC_A_READER: Final = 0.0001
+# A wake costs some 50 µs a reader: resting four times as long leaves most of the time to the runs, however many read.
+REST_SEC_A_READER: Final = 0.0002
 LONGEST_REST_SEC: Final = 0.1
 # Events that a turn may have waiting for the disk before it is held back.
 MAX_WAITING: Final = 512
@@ -171,6 +171,17 @@ class EventLog:
         self._closed = True
         for live in self._live.values():
             live.close()
+
+    async def opened(self, invocation_id: str, position: int) -> tuple[Invocation | None, list[bytes] | None]:
+        """The invocation, and up to 2,000 of its frames behind number `position`; None where they are removed."""
+
+        def read(connection: sqlite3.Connection) -> tuple[Invocation | None, list[bytes] | None]:
+            invocation = find(connection, "WHERE id = ?", invocation_id)
+            if invocation is None or invocation.events_removed:
+                return invocation, None
+            return invocation, frames_behind(connection, invocation.n, position)
+
+        return await self._database.read(read)
 
     async def frames(self, invocation: Invocation, position: int) -> list[bytes]:
         """Up to 2,000 frames from disk behind number `position`. Raises `EventsRemoved`."""

@@ -159,7 +159,7 @@ async def _report_so_far(invocation: Invocation, parts: Services) -> str | None:
 
 
 def _stream(parts: Services, invocation: Invocation, position: int, headers: dict[str, str]) -> Response:
-    frames = follow(parts.store, parts.log, invocation.id, position)
+    frames = follow(parts.log, invocation.id, position)
     return stream_response(frames, ping_sec=parts.settings.sse_ping_sec, headers=headers)
 
 

@@ -1,5 +1,6 @@
 # make run TOPIC="…" [DOCUMENTS=folder]: one research run, from nothing.   make serve: the server, left running.
 # make test: all tests.   make check: ruff and mypy.   make lock: resolve the dependencies anew.
+# make bench: all benchmarks, a JSON line each, in about eight minutes.
 # make torture [KILLS=200] [SEED=1]: kills the server at random under running turns, and checks every promise.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -13,7 +14,7 @@ override DOCUMENTS := $(value DOCUMENTS)
 KILLS ?= 200
 SEED ?= 1
 
-.PHONY: run serve test torture check format lock clean
+.PHONY: run serve test bench torture check format lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m client run $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
@@ -23,6 +24,9 @@ serve: $(VENV)/.run
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks
 
 torture: $(VENV)/.dev
 	@$(BIN)/python -m tests.acceptance.torture --kills $(KILLS) --seed $(SEED)

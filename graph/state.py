@@ -12,6 +12,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from graph.context import Role
+from graph.usage import Spent
 
 # The SQLite saver replays at most this many updates; a smaller number stores more whole copies.
 SNAPSHOT_EVERY = 1000
@@ -29,12 +30,27 @@ class Usage(TypedDict):
 
 
 class Source(TypedDict):
-    """A passage that a search found. `id` is the number it is cited by, counted from 1 over the whole thread."""
+    """A passage that a search found. `id` is the number it is cited by, counted from 1 over the whole thread.
+
+    `place` is where in the document, `origin` the engine that found it. `summary`: the words are the search's own.
+    """
 
     id: int
     title: str
     url: str
     snippet: str
+    place: NotRequired[str]
+    origin: NotRequired[str]
+    summary: NotRequired[bool]
+
+
+class Searching(TypedDict):
+    """One query to one engine, how many passages it found, and why it failed where it did."""
+
+    engine: str
+    query: str
+    found: int
+    error: str | None
 
 
 class SourceList(TypedDict):
@@ -44,6 +60,8 @@ class SourceList(TypedDict):
     turn: int
     phase: int
     items: list[Source]
+    searches: NotRequired[list[Searching]]
+    spent: NotRequired[list[Spent]]
 
 
 class Finding(TypedDict):
@@ -88,7 +106,10 @@ class Pause(TypedDict):
 
 
 class Gap(TypedDict):
-    """Something that could not be had, said in the report: a search that failed, a file that could not be read."""
+    """Something that could not be had, said in the report: a search that failed, a file that could not be read.
+
+    `phase` is 0 where it concerns the whole run.
+    """
 
     line: int
     phase: int
@@ -139,7 +160,10 @@ class Output(TypedDict):
 
 
 class State(TypedDict, total=False):
-    """The whole state of a thread; `phase` and `index` are the next subcall to do, both from 1."""
+    """The whole state of a thread; `phase` and `index` are the next subcall to do, both from 1.
+
+    `report` is Markdown, `document` the same report as `graph.report.Report`; both are empty before a turn's end.
+    """
 
     topic: Annotated[str, _seldom()]
     message: Annotated[str, _seldom()]
@@ -150,6 +174,8 @@ class State(TypedDict, total=False):
     sources: Annotated[list[SourceList], _growing()]
     gaps: Annotated[list[Gap], _growing()]
     report: Annotated[str, _seldom()]
+    document: Annotated[dict[str, Any], _seldom()]
+    spent: Annotated[list[Spent], _seldom()]
     usage: Usage
     line: int
     turn: int

@@ -56,7 +56,7 @@ class Boundaries:
         phase = entry["phase"]
         yield from self._once({"type": "phase_start", "phase": phase, "total": len(plan), "title": plan[phase - 1]})
         searches = entry.get("searches", [])
-        yield from self._once({"type": "sources", "phase": phase, "items": entry["items"], "searches": searches})
+        yield from self._once({"type": "sources", "phase": phase, "items": entry["items"], "searches": searches, **_spent(entry)})
 
     def _subcall_ended(self, finding: Finding, checkpoint_id: str) -> Iterator[Event]:
         where = {"phase": finding["phase"], "role": finding["role"], "index": finding["index"], "of": self._calls}
@@ -85,6 +85,10 @@ class Boundaries:
             yield from self._once({"type": "subcall_start", **where, "attempt": attempt})
         if rest := text[len(shown) :]:
             yield from self._once({"type": "token", "content": rest, "phase": phase, "index": index})
+
+
+def _spent(entry: SourceList) -> Event:
+    return {"spent": entry["spent"]} if entry.get("spent") else {}
 
 
 def _phase_end(finding: Finding, plan: list[str], spent: list[Spent]) -> Event:

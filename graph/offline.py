@@ -145,14 +145,22 @@ def _synthesize(material: Material) -> str:
     own = ranked(_unused(material.quotable, material.notes), _weights(material))
     noted = _in_turn(material, material.noted)
     if material.in_last_phases:
-        order = noted + own
+        order = list(once(noted + own))
     else:
-        order = own[:LEADING_QUOTES] + noted[:NOTES_IN_A_PHASE] + own[LEADING_QUOTES:]
-    text = _fitted(list(once(order)), _section, material.target_tokens)
+        order = list(once(own[:LEADING_QUOTES] + noted[:NOTES_IN_A_PHASE] + own[LEADING_QUOTES:]))
+    summary = f"**Summary:** {_joined(order[:LEADING_QUOTES])}" if material.ends_report else ""
+    rest = order[LEADING_QUOTES:] if material.ends_report else order
+    open_ = _open(material)
+    room = material.target_tokens - sum(count_tokens(part) + 1 for part in (summary, open_) if part)
+    if room < 0 or not rest:
+        return _fitted(order, _section, material.target_tokens)
+    return "\n\n".join(part for part in (summary, _fitted(rest, _section, room), open_) if part)
+
+
+def _open(material: Material) -> str:
     covered = {word for passage in material.quotable + material.noted for word in passage.words}
     absent = [written for word, written in material.wanted.items() if word not in covered]
-    whole = f"{text}\n\nStill open, since no source covers it: {_listed(absent)}."
-    return whole if absent and count_tokens(whole) <= material.target_tokens else text
+    return f"**Open:** no source covers {_listed(absent)}." if absent else ""
 
 
 def _without_sources(material: Material) -> str:

@@ -82,6 +82,11 @@ def _idempotency_key(request: Request) -> str | None:
 def _given(config: RunConfig) -> dict[str, Any]:
     """What the request set of the turn's configuration."""
     given = config.model_dump(exclude_none=True)
+    if "models" in given:
+        given["role_models"] = given.pop("models")
+    elif "model" in given:
+        # Who asks for one model wants it everywhere.
+        given["role_models"] = {}
     phases = given.pop("phases", None)
     if isinstance(phases, list):
         given |= {"num_phases": len(phases), "phase_titles": phases}
@@ -94,6 +99,7 @@ def _defaults(settings: Settings) -> dict[str, Any]:
     """The whole configuration of a turn whose request sets nothing."""
     return {
         "model": settings.research_model,
+        "role_models": settings.role_models,
         "num_phases": settings.num_phases,
         "phase_titles": [],
         "calls_per_phase": settings.calls_per_phase,

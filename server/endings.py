@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from graph.events import Event
+from graph.usage import breakdown
 from server.event_rows import Ending
 from server.status import ENDED_BY_CAUSE, Status
 
 if TYPE_CHECKING:
+    from graph.prices import Prices
+    from graph.report import Report
     from graph.turn import Turn, TurnResult
     from server.event_log import StreamWriter
     from server.invocation import Invocation
@@ -22,7 +26,7 @@ class Drained(Exception):
     """The turn stopped at a checkpoint because the process is to end."""
 
 
-def finished(invocation: Invocation, result: TurnResult, now: float) -> Ending:
+def finished(invocation: Invocation, result: TurnResult, now: float, prices: Prices | None = None) -> Ending:
     """The end of a turn that did its plan, or wound down. `now` is Unix seconds."""
     event: Event
     if result.cause is not None:
@@ -33,15 +37,18 @@ def finished(invocation: Invocation, result: TurnResult, now: float) -> Ending:
             "total_phases": result.total_phases,
             "pending_steering_inputs": 0,
         }
-        return Ending(event, ENDED_BY_CAUSE[result.cause], report=result.report, usage=_counts(result.usage))
+        return _with_report(Ending(event, ENDED_BY_CAUSE[result.cause], spent=result.spent), result.document)
+    usage = breakdown(result.spent, prices)
     event = {
         "type": "run_complete",
         "phases_completed": result.phases_completed,
         "duration_sec": round(now - (invocation.started_at or now), 3),
         "usage": result.usage,
+        "usage_by_role": usage["by_role"],
+        "cost": usage["cost"],
         "report_url": report_url(invocation.id),
     }
-    return Ending(event, Status.COMPLETED, report=result.report, usage=_counts(result.usage))
+    return _with_report(Ending(event, Status.COMPLETED, spent=result.spent), result.document)
 
 
 def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
@@ -66,8 +73,8 @@ async def failed(error: dict[str, str], turn: Turn | None, writer: StreamWriter)
     await writer.flushed()
     completed = turn.progress.completed_phases if turn else 0
     event = {"type": "run_failed", "error": error, "completed_phases": completed, "resumable": True}
-    report = turn.report_so_far("the run failed before it was done") if turn else ""
-    return Ending(event, Status.FAILED, report=report, error=error)
+    report = turn.report_so_far("the run failed before it was done") if turn else None
+    return _with_report(Ending(event, Status.FAILED, error=error), report)
 
 
 def report_url(invocation_id: str) -> str:
@@ -75,5 +82,9 @@ def report_url(invocation_id: str) -> str:
     return f"/invocations/{invocation_id}/report"
 
 
-def _counts(usage: Any) -> dict[str, int]:
-    return {"input_tokens": usage["input_tokens"], "output_tokens": usage["output_tokens"]}
+def _with_report(ending: Ending, report: Report | None) -> Ending:
+    if report is None:
+        return ending
+    from graph.report import markdown_of
+
+    return replace(ending, report=markdown_of(report), document=cast("dict[str, Any]", report))

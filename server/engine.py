@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from graph.faults import reach
+from graph.prices import read_prices
 from server.database import StorageFailed
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Engine:
         self._saver: CheckpointSaver | None = None
         self._ports: Ports | None = None
         self._loading: asyncio.Task[Graph] | None = None
+        self.prices = read_prices(settings.prices_file) if settings.prices_file else None
 
     def start(self) -> None:
         """Begins to load."""
@@ -122,13 +124,22 @@ class Engine:
         return graph
 
     def _new_ports(self) -> Ports:
-        from graph.documents import open_documents
         from graph.model_call import Patience
         from graph.ports import Ports
+        from graph.search.searcher import Budget
+        from graph.search.setup import engines_of
 
-        settings, index = self._settings, self._folder.document_index
+        settings = self._settings
         return Ports(
-            retriever=lambda: open_documents(settings.documents_dir, index),
+            engines=lambda: engines_of(settings.searches(self._folder.document_index)),
+            budget=Budget(
+                queries=settings.searches_per_phase,
+                results=settings.sources_per_phase,
+                timeout_sec=settings.search_timeout_sec,
+            ),
+            role_models=settings.role_loaders(),
+            window_tokens=settings.model_window_tokens,
+            prices=self.prices,
             patience=Patience(attempts=settings.model_attempts, idle_timeout_sec=settings.model_idle_timeout_sec),
         )
 

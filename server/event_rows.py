@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from graph.events import Event, boundary_key
+from server.spent_rows import add_spent, replace_spent, spent_told
 from server.status import Status
 
 if TYPE_CHECKING:
+    from graph.usage import Spent
     from server.invocation import Invocation
 
 READ_FRAMES: Final = 2000
@@ -30,14 +32,16 @@ class EventsRemoved(Exception):
 class Ending:
     """The end of a turn: its last event, its state, and what stays of it.
 
-    `usage` is all that the turn cost; where it is None, what its subcalls told stands.
+    `report` is Markdown, `document` what it was made from. `spent` is all that the turn cost; where it is None, what its
+    events told stands.
     """
 
     event: Event
     status: Status
     report: str = ""
+    document: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
-    usage: Mapping[str, int] | None = None
+    spent: Sequence[Spent] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,13 @@ def end(connection: sqlite3.Connection, invocation: Invocation, ending: Ending, 
             invocation.n,
         ),
     )
-    if ending.usage is not None:
-        connection.execute(
-            "UPDATE invocations SET input_tokens = ?, output_tokens = ? WHERE n = ?",
-            (ending.usage["input_tokens"], ending.usage["output_tokens"], invocation.n),
-        )
+    if ending.spent is not None:
+        replace_spent(connection, invocation.n, ending.spent)
     if ending.report:
-        connection.execute("INSERT INTO reports (n, markdown) VALUES (?, ?)", (invocation.n, ending.report))
+        connection.execute(
+            "INSERT INTO reports (n, markdown, document) VALUES (?, ?, ?)",
+            (invocation.n, ending.report, orjson.dumps(ending.document).decode() if ending.document else None),
+        )
         connection.execute("UPDATE invocations SET has_report = 1 WHERE n = ?", (invocation.n,))
     return Written(written.frames, written.last, ending.status)
 
@@ -170,12 +174,8 @@ def _continues(last: Event, event: Event) -> bool:
 def _count(connection: sqlite3.Connection, n: int, event: Event) -> None:
     if event["type"] == "phase_end":
         connection.execute("UPDATE invocations SET phases_completed = ? WHERE n = ?", (event["phase"], n))
-    elif event["type"] == "subcall_end":
-        usage = event["usage"]
-        connection.execute(
-            "UPDATE invocations SET input_tokens = input_tokens + ?, output_tokens = output_tokens + ? WHERE n = ?",
-            (usage["input_tokens"], usage["output_tokens"], n),
-        )
+    for row in spent_told(event):
+        add_spent(connection, n, row)
 
 
 def _successor(connection: sqlite3.Connection, invocation: Invocation) -> str | None:

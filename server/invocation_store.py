@@ -112,15 +112,6 @@ class InvocationStore:
         rest = f"WHERE {' AND '.join(terms)} ORDER BY n DESC LIMIT ?"
         return await self._database.read(lambda connection: select(connection, rest, *values, limit))
 
-    async def report(self, invocation: Invocation) -> str | None:
-        """The report that an ended turn left, as Markdown."""
-
-        def read(connection: sqlite3.Connection) -> str | None:
-            row = connection.execute("SELECT markdown FROM reports WHERE n = ?", (invocation.n,)).fetchone()
-            return None if row is None else str(row[0])
-
-        return await self._database.read(read)
-
     async def probe(self) -> None:
         """Makes sure that a write reaches the disk."""
         await self._database.write(lambda connection: connection.execute("UPDATE probe SET passed = passed + 1"))

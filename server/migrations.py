@@ -58,6 +58,20 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
     INSERT INTO probe VALUES (0);
     CREATE UNIQUE INDEX events_once ON events (n, key) WHERE key IS NOT NULL;
     """,
+    """
+    -- The report as JSON; null for one that an earlier version wrote.
+    ALTER TABLE reports ADD COLUMN document TEXT;
+    CREATE TABLE spent (
+        n             INTEGER NOT NULL REFERENCES invocations (n),
+        phase         INTEGER NOT NULL,
+        role          TEXT NOT NULL,
+        model         TEXT NOT NULL,
+        calls         INTEGER NOT NULL,
+        input_tokens  INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        PRIMARY KEY (n, phase, role, model)
+    );
+    """,
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Type
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
+from graph.context import ModelName, Role
 from server.problems import Problem, invalid
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class RunConfig(BaseModel):
     inter_phase_cooldown_sec: Annotated[float | None, Field(ge=0, le=86_400, allow_inf_nan=False)] = None
     run_timeout_sec: Annotated[float | None, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = None
     token_budget: Annotated[int | None, Field(ge=100, le=1_000_000_000)] = None
-    model: Annotated[str | None, Field(pattern=r"^(offline|openai:.+)$", max_length=200)] = None
+    model: Annotated[ModelName | None, Field(description="The model of every role that `models` does not name.")] = None
+    models: Annotated[dict[Role, ModelName] | None, Field(description="Models by role.")] = None
 
     @field_validator("phases")
     @classmethod

@@ -122,6 +122,7 @@ def _forget_thread(connection: sqlite3.Connection, thread_id: str) -> None:
     mine = "n IN (SELECT n FROM invocations WHERE thread_id = ?)"
     connection.execute(f"DELETE FROM events WHERE {mine}", (thread_id,))  # noqa: S608
     connection.execute(f"DELETE FROM reports WHERE {mine}", (thread_id,))  # noqa: S608
+    connection.execute(f"DELETE FROM spent WHERE {mine}", (thread_id,))  # noqa: S608
     connection.execute("DELETE FROM invocations WHERE thread_id = ?", (thread_id,))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -14,8 +14,8 @@ from server.asked import new_invocation, refused, resumption
 from server.invocation import Invocation, Wish
 from server.problems import Problem
 from server.records import record_of
+from server.report_routes import known_invocation, whole_record
 from server.requests import checked_name, position_of, prefers, read_cancel, read_start
-from server.runner import context_of
 from server.services import Parts, Services
 from server.sse import follow, stream_response
 from server.status import Status
@@ -71,9 +71,9 @@ async def page(
 async def read(invocation_id: str, request: Request, parts: Parts) -> Response:
     """The event stream, or with `Accept: application/json` the record."""
     position = position_of(request)
-    invocation = await _known(invocation_id, parts)
+    invocation = await known_invocation(invocation_id, parts)
     if prefers(request, JSON, over=EVENT_STREAM):
-        return JSONResponse(record_of(invocation, await parts.store.report(invocation)))
+        return JSONResponse(await whole_record(invocation, parts))
     if invocation.events_removed:
         raise Problem(410, "The events of this turn are past their retention; its report and record are kept.")
     return _stream(parts, invocation, position, {})
@@ -83,43 +83,25 @@ async def read(invocation_id: str, request: Request, parts: Parts) -> Response:
 async def cancel(invocation_id: str, request: Request, parts: Parts) -> Response:
     """Asks a turn to wind down; one that waits, or has ended, is dealt with at once."""
     body = await read_cancel(request)
-    invocation = await _known(invocation_id, parts)
+    invocation = await known_invocation(invocation_id, parts)
     wish = Wish.CANCEL_NOW if body.mode == "now" else Wish.CANCEL
     cancelled = await parts.store.cancel(invocation, wish)
     parts.dispatcher.want(cancelled.id, wish)
     parts.dispatcher.wake()
-    return JSONResponse(record_of(cancelled, await parts.store.report(cancelled)))
+    return JSONResponse(await whole_record(cancelled, parts))
 
 
 @router.post("/invocations/{invocation_id}/resume", status_code=202)
 async def resume(invocation_id: str, request: Request, parts: Parts) -> Response:
     """Goes on where a turn stopped that failed, was cancelled or timed out: as a new invocation."""
     _check_open(parts)
-    stopped = await _known(invocation_id, parts)
+    stopped = await known_invocation(invocation_id, parts)
     new = resumption(request, stopped, parts)
     try:
         accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
     except (ThreadBusy, NotResumable, QueueFull) as error:
         raise refused(error) from error
     return _taken(request, parts, accepted, 0)
-
-
-@router.get("/invocations/{invocation_id}/report")
-async def report(
-    invocation_id: str, parts: Parts, format: Annotated[Literal["markdown", "json"], Query()] = "markdown"
-) -> Response:
-    """The report; of an unfinished turn what is there so far, and it says so."""
-    invocation = await _known(invocation_id, parts)
-    markdown = await parts.store.report(invocation)
-    if markdown is None:
-        markdown = await _report_so_far(invocation, parts)
-    if not markdown:
-        raise Problem(404, "This turn has no report: it has no findings yet, or ended without any.")
-    if format == "json":
-        partial = invocation.status is not Status.COMPLETED
-        return JSONResponse({"invocation_id": invocation.id, "partial": partial, "markdown": markdown})
-    # A browser must not take what a model wrote for HTML.
-    return Response(markdown, media_type="text/markdown; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
 
 
 @router.get("/liveness")
@@ -134,28 +116,6 @@ async def readiness(parts: Parts) -> dict[str, str]:
     _check_open(parts)
     await parts.store.probe()
     return {"status": "ready"}
-
-
-async def _known(invocation_id: str, parts: Services) -> Invocation:
-    invocation = await parts.store.get(invocation_id)
-    if invocation is None:
-        raise Problem(404, "No invocation of this id has been seen.")
-    return invocation
-
-
-async def _report_so_far(invocation: Invocation, parts: Services) -> str | None:
-    if invocation.status.ended or not invocation.last_event_id:
-        return None
-    snapshot = await parts.engine.snapshot(invocation.thread_id)
-    if (snapshot.metadata or {}).get("run_id") != invocation.id:
-        return None
-    from graph.nodes import UNDER_WAY, findings_of_line, report_of
-    from graph.state import State
-
-    state = cast(State, snapshot.values)
-    if not findings_of_line(state):
-        return None
-    return report_of(state, context_of(invocation), partial=UNDER_WAY, now=parts.now())
 
 
 def _stream(parts: Services, invocation: Invocation, position: int, headers: dict[str, str]) -> Response:

@@ -103,7 +103,7 @@ class Runner:
         finally:
             if limit is not None:
                 limit.cancel()
-        return finished(invocation, turn.result, self._now())
+        return finished(invocation, turn.result, self._now(), self._engine.prices)
 
     async def _turn(self, invocation: Invocation, handle: TurnHandle) -> Turn:
         seen = Seen.from_tail(*await self._event_log.keys_and_tail(invocation)) if invocation.epoch > 1 else None
@@ -121,6 +121,7 @@ class Runner:
             control=handle.control(),
             seen=seen,
             now=self._now,
+            prices=self._engine.prices,
         )
 
     async def _play(self, turn: Turn, writer: StreamWriter, handle: TurnHandle) -> None:
@@ -171,4 +172,6 @@ def _time_limit(invocation: Invocation, handle: TurnHandle, now: float) -> async
 
 def context_of(invocation: Invocation) -> Context:
     """The graph's part of the turn's configuration."""
-    return Context(**{field.name: invocation.config[field.name] for field in fields(Context)})
+    config = invocation.config
+    # A turn that an older version accepted knows less.
+    return Context(**{field.name: config[field.name] for field in fields(Context) if field.name in config})

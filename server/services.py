@@ -15,6 +15,7 @@ from server.dispatcher import Dispatcher
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
+from server.report_store import ReportStore
 from server.retention import Retention
 from server.runner import Runner
 from server.settings import Settings
@@ -38,6 +39,7 @@ class Services:
     engine: Engine
     dispatcher: Dispatcher
     retention: Retention
+    reports: ReportStore
     lifecycle: Lifecycle
     now: Callable[[], float]
 
@@ -94,4 +96,5 @@ def open_services(
     runner = Runner(engine, store, log, now)
     dispatcher = Dispatcher(store, runner, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
-    return Services(settings, database, store, log, engine, dispatcher, retention, Lifecycle(), now)
+    reports = ReportStore(database)
+    return Services(settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
-from graph.models import ModelUnusable, check_model
+from graph.models import ModelUnusable
+from graph.prices import PricesUnusable, read_prices
+from graph.search.engine import SearchUnusable
+from graph.search.setup import SearchSetup, check_setup
+from server.model_settings import ModelSettings
+from server.search_settings import SearchSettings
 
 
 class SettingsInvalid(Exception):
     """The settings cannot be used; the message names the variable and what is allowed."""
 
 
-class Settings(BaseSettings):
+class Settings(ModelSettings, SearchSettings):
     """The server's settings. Construct it with `read_settings()`, which turns errors into one sentence."""
 
     model_config = SettingsConfigDict(
@@ -28,14 +32,6 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8088
     data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
     database_url: Annotated[str | None, Field(description="unset: SQLite in DATA_DIR")] = None
-    documents_dir: Annotated[
-        Path | None, Field(description="folder of your documents (.md .txt .html .pdf); unset: the shipped corpus")
-    ] = None
-    research_model: Annotated[str, Field(pattern=r"^(offline|openai:.+)$", description="offline, or openai:<name>")] = (
-        "offline"
-    )
-    openai_api_key: Annotated[SecretStr | None, Field(description="key of the model endpoint")] = None
-    openai_base_url: Annotated[str | None, Field(description="address of an OpenAI-compatible endpoint")] = None
     num_phases: Annotated[int, Field(ge=1, le=1000, description="phases of a run")] = 15
     calls_per_phase: Annotated[int, Field(ge=1, le=100, description="model calls in a phase")] = 4
     target_output_tokens: Annotated[
@@ -79,18 +75,15 @@ class Settings(BaseSettings):
             raise ValueError("this version stores in SQLite only: leave DATABASE_URL unset")
         return value
 
-    @field_validator("documents_dir")
-    @classmethod
-    def _readable_folder(cls, value: Path | None) -> Path | None:
-        if value is not None and not (value.is_dir() and os.access(value, os.R_OK | os.X_OK)):
-            raise ValueError(f"{value} is not a folder that can be read")
-        return value
-
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> Self:
         if not is_loopback(self.host):
             raise ValueError(f"HOST={self.host} is not loopback, and this version has no API keys: use 127.0.0.1")
         return self
+
+    def searches(self, index: Path | None) -> SearchSetup:
+        """What the search engines need; `index` is the file of the documents' index."""
+        return self.search_setup(self.research_model, self.openai_api_key, self.openai_base_url, index)
 
 
 def is_loopback(host: str) -> bool:
@@ -107,11 +100,18 @@ def read_settings() -> Settings:
     """The settings of this process. Raises `SettingsInvalid` with one sentence."""
     try:
         settings = Settings()
-        check_model(settings.research_model)
+        settings.check_models()
+        check_setup(settings.searches(None))
+        if settings.prices_file is not None:
+            read_prices(settings.prices_file)
     except ValidationError as error:
         raise SettingsInvalid(_sentence(error)) from error
     except ModelUnusable as error:
-        raise SettingsInvalid(f"RESEARCH_MODEL: {error}") from error
+        raise SettingsInvalid(str(error)) from error
+    except SearchUnusable as error:
+        raise SettingsInvalid(f"SEARCH: {error}") from error
+    except PricesUnusable as error:
+        raise SettingsInvalid(f"PRICES_FILE: {error}") from error
     return settings
 
 

@@ -66,7 +66,9 @@ class Material:
         task, phase = self._first("task"), self._first("phase")
         self.role = task.attributes.get("role", "research")
         self.target_tokens = int(task.attributes.get("tokens", DEFAULT_TARGET_TOKENS))
-        self.in_last_phases = int(phase.attributes.get("number", 1)) > int(phase.attributes.get("of", 15)) - 2
+        number, of = int(phase.attributes.get("number", 1)), int(phase.attributes.get("of", 15))
+        self.in_last_phases = number > of - 2
+        self.ends_report = number == of and self.role == "synthesize"
         self.topic = self._text("topic")
         self.drafts = self._text("draft")
         self.notes = self._text("note")

@@ -15,7 +15,7 @@ def spent_told(event: Event) -> Iterator[Spent]:
         usage = event["usage"]
         yield Spent(
             phase=event["phase"],
-            role=event["role"],
+            role=event.get("role", ""),
             model=event.get("model", ""),
             calls=1,
             input_tokens=usage["input_tokens"],

@@ -127,12 +127,11 @@ def verification_line(checked: Verification) -> str:
         (checked["removed_source_lists"], "list of sources was the model's own", "lists of sources were the model's own"),
     ]
     told = [f"{n} {one if n == 1 else many} and {_were(n)} removed" for n, one, many in removed if n]
-    quoted = _counted(checked["quotations"], "quotation")
-    found = f"{quoted} looked for in the sources, {checked['verified_quotations']} found"
-    unverified = checked["unverified_quotations"]
-    if unverified:
-        found += f", {unverified} not found and marked"
-    return f"Verification, by code: {'; '.join([cited, *told, found])}. Whether a source supports a claim is not checked."
+    if quoted := checked["quotations"]:
+        unverified = checked["unverified_quotations"]
+        marked = f", {unverified} not found and marked" if unverified else ""
+        told.append(f"{_counted(quoted, 'quotation')} looked up, {checked['verified_quotations']} found{marked}")
+    return f"Verification, by code: {'; '.join([cited, *told])}. Whether a source supports a claim is not checked."
 
 
 def _counted(number: int, what: str) -> str:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph.events import Event
+from server.report_store import ReportStore, StoredReport
 from server.event_log import RING_FRAMES
 from server.event_rows import Ending, Superseded, joined
 from server.invocation import Invocation
@@ -219,7 +220,7 @@ async def test_the_last_event_the_state_and_the_report_are_one_transaction(stora
     assert writes.count("INSERT") == 2
     record = await storage.found("a")
     assert (record.status, record.last_event_id, record.ended_at) == (Status.COMPLETED, 2, 1_000.0)
-    assert await storage.store.report(record) == "# Report"
+    assert (await ReportStore(storage.database).of(record)) == StoredReport("# Report", None)
 
 
 async def test_an_end_that_fails_half_way_leaves_neither_event_nor_state(storage: Storage) -> None:

@@ -17,12 +17,13 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from graph.digest import clip, count_tokens
-from graph.prompts.material import Material, Passage, inert, key, once, ranked
+from graph.prompts.material import NOTHING_NEW, Material, Passage, inert, key, once, ranked, significant
 
 MODEL_NAME = "offline"
 CHUNKS_A_TURN = 64
 LEADING_QUOTES = 3
-NOTES_IN_A_PHASE = 3
+# A synthesis names what matters most of each phase: the rest stands in the phase's own section.
+_OF_A_NOTE = 2
 MAX_DOUBTED = 4
 MAX_LISTED = 8
 
@@ -105,7 +106,7 @@ def _usage(messages: Sequence[BaseMessage], text: str) -> UsageMetadata:
 
 
 def _research(material: Material) -> str:
-    fresh = _unused(material.quotable, material.drafts + material.notes)
+    fresh = _unused(_on_topic(material), material.drafts + material.notes)
     return _fitted(ranked(fresh, _weights(material)), _led_in, material.target_tokens)
 
 
@@ -142,15 +143,18 @@ def _refine(material: Material) -> str:
 
 
 def _synthesize(material: Material) -> str:
-    own = ranked(_unused(material.quotable, material.notes), _weights(material))
+    fresh = _fresh(_on_topic(material), material.notes)
+    own = ranked(fresh, _weights(material)) if fresh else []
     noted = _in_turn(material, material.noted)
-    if material.in_last_phases:
-        order = list(once(noted + own))
+    if material.in_last_phases or material.role == "closing":
+        order = list(once(noted[: _OF_A_NOTE * len({p.title for p in noted})] + own))
     else:
-        order = list(once(own[:LEADING_QUOTES] + noted[:NOTES_IN_A_PHASE] + own[LEADING_QUOTES:]))
+        order = own
     summary = f"**Summary:** {_joined(order[:LEADING_QUOTES])}" if material.ends_report else ""
     rest = order[LEADING_QUOTES:] if material.ends_report else order
     open_ = _open(material)
+    if not order:
+        return "\n\n".join(filter(None, (NOTHING_NEW, open_)))
     room = material.target_tokens - sum(count_tokens(part) + 1 for part in (summary, open_) if part)
     if room < 0 or not rest:
         return _fitted(order, _section, material.target_tokens)
@@ -185,8 +189,22 @@ def _weights(material: Material) -> dict[str, float]:
 
 def _unused(passages: list[Passage], said: str) -> list[Passage]:
     """Those that `said` does not quote yet, or all where none is left."""
+    return _fresh(passages, said) or passages
+
+
+def _fresh(passages: list[Passage], said: str) -> list[Passage]:
     already = key(said)
-    return [p for p in passages if p.key not in already] or passages
+    return [p for p in passages if p.key not in already]
+
+
+def _on_topic(material: Material) -> list[Passage]:
+    """What may be quoted of the sources that have a third of the topic words that the best of them has."""
+    words: dict[str, set[str]] = {}
+    for passage in material.quotable:
+        of_source = words.setdefault(passage.cite, set())
+        of_source.update((passage.words | significant(passage.title).keys()) & material.wanted.keys())
+    most = max(map(len, words.values()), default=0)
+    return [p for p in material.quotable if 3 * len(words[p.cite]) >= most]
 
 
 def _unsupported(material: Material) -> Iterator[Passage]:

@@ -16,6 +16,7 @@ DEFAULT_TARGET_TOKENS = 1500
 MAX_SENTENCE_CHARS = 400
 MAX_TITLE_CHARS = 80
 MIN_SENTENCE_WORDS = 4
+NOTHING_NEW = "What the sources of this phase say of the topic stands in the sections of earlier phases."
 
 _WORD = re.compile(r"[^\W_]+")
 _CITATION = re.compile(r"\[\d+\]")
@@ -168,7 +169,9 @@ def _of_source(source: Element) -> list[Passage]:
 
 def _of_note(note: Element) -> list[Passage]:
     place = f"(phase {note.attributes.get('phase', '?')})"
-    return [Passage(text, cite or place, _title(note), from_note=True) for text, cite in _cited(note.text)]
+    # What a phase says of itself is no finding, and was said by no source.
+    found = note.text.partition("**Open:**")[0].replace(NOTHING_NEW, "")
+    return [Passage(text, cite or place, _title(note), from_note=True) for text, cite in _cited(found)]
 
 
 def _cited(text: str) -> list[tuple[str, str]]:

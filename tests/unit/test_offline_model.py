@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 
 from graph.context import Role
-from graph.digest import PhaseNote, count_tokens
+from graph.digest import PhaseNote, count_tokens, sentences
 from graph.offline import OfflineChatModel, compose
+from graph.prompts.material import NOTHING_NEW
 from graph.prompts import SubcallRequest, closing_messages, subcall_messages
 from graph.state import Finding, Source
 
@@ -136,8 +137,19 @@ def test_synthesize_uses_the_drafts_sentences_and_says_what_is_open() -> None:
     assert text.endswith("**Open:** no source covers renters.")
 
 
-def test_synthesize_takes_up_the_notes_with_their_citations() -> None:
-    text = answer(replace(REQUEST, role="synthesize", notes=NOTES))
+def test_a_phase_does_not_repeat_what_earlier_phases_found() -> None:
+    text = answer(replace(REQUEST, role="synthesize", notes=[PhaseNote(1, "Costs", answer(REQUEST))]))
+    assert not {quote for quote in re.findall("“[^”]+”", text)} & {quote for quote in re.findall("“[^”]+”", answer(REQUEST))}
+
+
+def test_a_phase_whose_sources_bring_nothing_new_says_so() -> None:
+    everything = " ".join(f"“{sentence}” [1]" for s in REQUEST.excerpts for sentence in sentences(s["snippet"]))
+    text = answer(replace(REQUEST, role="synthesize", notes=[PhaseNote(1, "Costs", everything)]))
+    assert text.startswith(NOTHING_NEW)
+
+
+def test_the_synthesis_takes_up_the_notes_with_their_citations() -> None:
+    text = answer(replace(REQUEST, role="synthesize", phase=14, notes=NOTES))
     assert "### What earlier phases found" in text
     assert "“The first heat pumps were built in 1856.” [9][7]" in text
     assert "no source covers" not in text

@@ -44,6 +44,10 @@ def _phase_end(event: Event) -> str:
     return f"{place} done in {duration(number(event, 'duration_sec'))}: {text(event, 'title')}"
 
 
+def _indexing(event: Event) -> str:
+    return f"Reading documents: {whole(event, 'done'):,} of {count(whole(event, 'of'), 'file')}"
+
+
 def _sources(event: Event) -> str:
     items = event.get("items")
     found = len(items) if isinstance(items, list) else 0
@@ -65,6 +69,7 @@ _LINES: dict[str, Callable[[Event], str | None]] = {
     "run_start": _run_start,
     "recovered": _recovered,
     "phase_end": _phase_end,
+    "indexing": _indexing,
     "sources": _sources,
     "retrying": _retrying,
     "run_complete": _run_complete,

@@ -56,7 +56,9 @@ class Boundaries:
         phase = entry["phase"]
         yield from self._once({"type": "phase_start", "phase": phase, "total": len(plan), "title": plan[phase - 1]})
         searches = entry.get("searches", [])
-        yield from self._once({"type": "sources", "phase": phase, "items": entry["items"], "searches": searches, **_spent(entry)})
+        yield from self._once(
+            {"type": "sources", "phase": phase, "items": entry["items"], "searches": searches, **_spent(entry)}
+        )
 
     def _subcall_ended(self, finding: Finding, checkpoint_id: str) -> Iterator[Event]:
         where = {"phase": finding["phase"], "role": finding["role"], "index": finding["index"], "of": self._calls}

@@ -48,16 +48,16 @@ class Breakdown(TypedDict):
 
 def spent_by(findings: Iterable[Finding]) -> list[Spent]:
     """What the subcalls of `findings` cost, a row for each phase, role and model."""
-    return summed(
-        Spent(phase=f["phase"], role=f["role"], model=f["model"], calls=1, **f["usage"]) for f in findings
-    )
+    return summed(Spent(phase=f["phase"], role=f["role"], model=f["model"], calls=1, **f["usage"]) for f in findings)
 
 
 def spent_of_turn(state: State) -> list[Spent]:
     """What the present turn has cost: its subcalls, and its searches where a model made them."""
     turn = state.get("turn")
     findings = [finding for finding in state.get("findings", []) if finding["turn"] == turn]
-    searches = [spent for entry in state.get("sources", []) if entry["turn"] == turn for spent in entry.get("spent", [])]
+    searches = [
+        spent for entry in state.get("sources", []) if entry["turn"] == turn for spent in entry.get("spent", [])
+    ]
     return summed([*spent_by(findings), *searches])
 
 
@@ -65,7 +65,9 @@ def spent_of_line(state: State) -> list[Spent]:
     """Likewise of all turns on the thread's present topic."""
     line = state.get("line")
     findings = [finding for finding in state.get("findings", []) if finding["line"] == line]
-    searches = [spent for entry in state.get("sources", []) if entry["line"] == line for spent in entry.get("spent", [])]
+    searches = [
+        spent for entry in state.get("sources", []) if entry["line"] == line for spent in entry.get("spent", [])
+    ]
     return summed([*spent_by(findings), *searches])
 
 
@@ -74,7 +76,8 @@ def summed(rows: Iterable[Spent]) -> list[Spent]:
     sums: dict[tuple[int, str, str], Spent] = {}
     for row in rows:
         known = sums.setdefault(
-            (row["phase"], row["role"], row["model"]), Spent(**{**row, "calls": 0, "input_tokens": 0, "output_tokens": 0})
+            (row["phase"], row["role"], row["model"]),
+            Spent(**{**row, "calls": 0, "input_tokens": 0, "output_tokens": 0}),
         )
         known["calls"] += row["calls"]
         known["input_tokens"] += row["input_tokens"]

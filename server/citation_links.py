@@ -34,7 +34,9 @@ def _pieces(text: Token, sources: Collection[int]) -> Iterator[Token]:
     for found in _CITATION.finditer(text.content):
         if int(found[1]) in sources:
             yield _text(text, text.content[at : found.start()])
-            yield text.copy(type="link_open", tag="a", nesting=1, content="", attrs={"href": f"#source-{int(found[1])}"})
+            yield text.copy(
+                type="link_open", tag="a", nesting=1, content="", attrs={"href": f"#source-{int(found[1])}"}
+            )
             yield _text(text, found[0])
             yield text.copy(type="link_close", tag="a", nesting=-1, content="", attrs={})
             at = found.end()

@@ -32,8 +32,8 @@ class EventsRemoved(Exception):
 class Ending:
     """The end of a turn: its last event, its state, and what stays of it.
 
-    `report` is Markdown, `document` what it was made from. `spent` is all that the turn cost; where it is None, what its
-    events told stands.
+    `report` is Markdown, `document` what it was made from. `spent` is all that the turn cost; where it is None, what
+    its events told stands.
     """
 
     event: Event

@@ -39,7 +39,7 @@ def pdf_of(report: Report) -> bytes:
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     try:
-        from weasyprint import HTML
+        from weasyprint import HTML  # type: ignore[import-untyped]  # it has none
     except OSError as error:
         raise FormatMissing("PDF needs the library Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0") from error
     pdf: bytes = HTML(string=html_report(report), url_fetcher=_fetch_nothing).write_pdf()
@@ -94,7 +94,8 @@ class _Writer:
 
     def _paragraph(self, heading: int) -> Paragraph:
         if heading:
-            return self._document.add_heading("", level=min(heading - 1, 9))
+            titled: Paragraph = self._document.add_heading("", level=heading - 1)
+            return titled
         if self._lists:
             depth = min(len(self._lists), 3)
             return self._document.add_paragraph(style=self._lists[-1] + (f" {depth}" if depth > 1 else ""))

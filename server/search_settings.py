@@ -30,7 +30,8 @@ class SearchSettings(BaseSettings):
         str | None, Field(pattern=r"^https?://\S+$", description="another address of Tavily's API")
     ] = None
     search_model: Annotated[
-        str | None, Field(pattern=r"^openai:\S.*$", description="model that searches, for openai; unset: RESEARCH_MODEL")
+        str | None,
+        Field(pattern=r"^openai:\S.*$", description="model that searches, for openai; unset: RESEARCH_MODEL"),
     ] = None
     searches_per_phase: Annotated[int, Field(ge=1, le=4, description="queries of a phase to each web search")] = 3
     sources_per_phase: Annotated[int, Field(ge=1, le=50, description="sources that a phase gets")] = 6

@@ -56,7 +56,8 @@ def replace_spent(connection: sqlite3.Connection, n: int, rows: Sequence[Spent])
 def spent_of(connection: sqlite3.Connection, n: int) -> list[Spent]:
     """What invocation `n` cost, by phase."""
     rows = connection.execute(
-        "SELECT phase, role, model, calls, input_tokens, output_tokens FROM spent WHERE n = ? ORDER BY phase, rowid", (n,)
+        "SELECT phase, role, model, calls, input_tokens, output_tokens FROM spent WHERE n = ? ORDER BY phase, rowid",
+        (n,),
     )
     return [Spent(**dict(row)) for row in rows]  # type: ignore[typeddict-item]  # its columns are the fields
 

@@ -21,9 +21,9 @@ _WORDS = 6
 class Figures:
     """From 0 to 1 each.
 
-    `coverage`: known facts that the report states. `citation_recall`: stated facts whose passage cites a document that
-    has the fact. `citation_precision`: citations that lead to a document on the topic. `quotations_verified`: quotations
-    that stand in their source. `duplicated`: sentences that the report had before.
+    `coverage`: known facts that the report states. `citation_recall`: stated facts whose passage cites the document
+    that has the fact. `citation_precision`: citations that lead to a document on the topic. `quotations_verified`:
+    quotations that stand in their source. `duplicated`: sentences that the report had before.
     """
 
     coverage: float

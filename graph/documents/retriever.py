@@ -32,7 +32,6 @@ def _unseen(done: int, total: int) -> None:
     """Nobody watches."""
 
 
-
 class DocumentsRetriever(BaseRetriever):
     """Finds the `k` passages that fit a question best, at most two of one file while others fit as well.
 

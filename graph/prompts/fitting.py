@@ -32,9 +32,7 @@ def tokens(text: str) -> int:
     return -(-(len(text) - dense) // CHARS_PER_TOKEN) + dense
 
 
-def fitted(
-    request: SubcallRequest, ask: Callable[[SubcallRequest], list[BaseMessage]], room: int
-) -> list[BaseMessage]:
+def fitted(request: SubcallRequest, ask: Callable[[SubcallRequest], list[BaseMessage]], room: int) -> list[BaseMessage]:
     """The messages for `request` in at most `room` tokens, as far as anything can be left out.
 
     Notes of earlier phases go first, the oldest before the newer; then earlier topics, drafts but the last one, and

@@ -46,7 +46,9 @@ def _parts(report: Report) -> Iterator[str]:
 
 def _partial(partial: Partial) -> str:
     missing = partial["missing"]
-    return f"> **This report is partial:** {inert(partial['reason'])}.\n>\n> Missing: {inert(missing_of(missing), 4000)}."
+    return (
+        f"> **This report is partial:** {inert(partial['reason'])}.\n>\n> Missing: {inert(missing_of(missing), 4000)}."
+    )
 
 
 def missing_of(missing: Sequence[str]) -> str:
@@ -124,7 +126,11 @@ def verification_line(checked: Verification) -> str:
     removed = [
         (checked["removed_citations"], "citation had no source", "citations had no source"),
         (checked["removed_links"], "link led to no source", "links led to no source"),
-        (checked["removed_source_lists"], "list of sources was the model's own", "lists of sources were the model's own"),
+        (
+            checked["removed_source_lists"],
+            "list of sources was the model's own",
+            "lists of sources were the model's own",
+        ),
     ]
     told = [f"{n} {one if n == 1 else many} and {_were(n)} removed" for n, one, many in removed if n]
     if quoted := checked["quotations"]:

@@ -7,8 +7,8 @@ from typing import Final
 
 # A list of sources that the model made: ours stands at the end, and is made from what was searched.
 _SOURCES_TITLE: Final = re.compile(
-    r"[\s>]*(?:#{1,6}\s*)?[*_]{0,3}(?:sources?|references?|bibliography|works cited|citations?|footnotes|further reading"
-    r"|quellen(?:verzeichnis)?|literatur(?:verzeichnis)?|références|fuentes|referencias|fonti)"
+    r"[\s>]*(?:#{1,6}\s*)?[*_]{0,3}(?:sources?|references?|bibliography|works cited|citations?|footnotes"
+    r"|further reading|quellen(?:verzeichnis)?|literatur(?:verzeichnis)?|références|fuentes|referencias|fonti)"
     r"(?: (?:used|cited))?[*_]{0,3}:?[*_]{0,3}[\s#]*",
     re.IGNORECASE,
 )

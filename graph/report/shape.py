@@ -15,7 +15,10 @@ class Partial(TypedDict):
 
 
 class ReportSection(TypedDict):
-    """What there is of one phase. `text` is safe Markdown whose citations are checked; `note` is ours, plain text."""
+    """What there is of one phase. `text` is safe Markdown with checked citations; `note` is ours, plain text.
+
+    `sources` is how many its last search found, null where the state tells of no search.
+    """
 
     phase: int
     title: str
@@ -35,7 +38,7 @@ class OpenQuestion(TypedDict):
 
 
 class CitedSource(TypedDict):
-    """A source by the numbers it is cited by: each is a passage of it. `place` is where in it, `origin` what found it."""
+    """A source by the numbers it is cited by, each a passage. `place` is where in it, `origin` what found it."""
 
     numbers: list[int]
     title: str
@@ -80,7 +83,7 @@ class Making(TypedDict):
 
 
 class Report(TypedDict):
-    """A whole report. `title`, titles, notes and gaps are plain text; `summary` and the sections' texts are Markdown."""
+    """A whole report. Titles, notes and gaps are plain text; `summary` and the sections' texts are Markdown."""
 
     title: str
     partial: Partial | None

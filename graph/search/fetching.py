@@ -12,7 +12,7 @@ import httpx2
 
 from graph.documents.errors import UnreadableError
 from graph.documents.reading import read
-from graph.search.addresses import Allowed, AddressRefused, Resolve, checked_address, is_public, resolved
+from graph.search.addresses import AddressRefused, Allowed, Resolve, checked_address, is_public, resolved
 
 if TYPE_CHECKING:
     from graph.documents.document import Document

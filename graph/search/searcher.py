@@ -96,7 +96,7 @@ class Searcher:
         async def search(query: str) -> Searched:
             return await self._searched(engine, query, phase)
 
-        return await task(search, name=f"search:{engine.name}")(query)
+        return await task(name=f"search:{engine.name}")(search)(query)
 
     async def _searched(self, engine: Engine, query: str, phase: int) -> Searched:
         notes: list[tuple[str, Usage]] = []
@@ -123,7 +123,7 @@ class Searcher:
             try:
                 async with asyncio.timeout(self.budget.timeout_sec):
                     return await (await self._retriever(engine, _silent)).ainvoke(query)
-            except Exception as error:  # noqa: BLE001 - any search may fail in any way; the report says that it did
+            except Exception as error:
                 failed = _failure(error, self.budget.timeout_sec)
                 if not failed.transient or attempt >= self.budget.attempts:
                     raise failed from error

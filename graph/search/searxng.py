@@ -59,9 +59,7 @@ def _refused(answer: httpx2.Response) -> SearchFailed:
         return SearchFailed(hint, transient=False)
     after = answer.headers.get("retry-after")
     wait = parse_retry_after(after, now=time.time()) if after else None
-    return SearchFailed(
-        f"SearXNG answered {status}.", transient=status == 429 or status >= 500, retry_after_sec=wait
-    )
+    return SearchFailed(f"SearXNG answered {status}.", transient=status == 429 or status >= 500, retry_after_sec=wait)
 
 
 def _document(item: dict[str, Any]) -> Document | None:

@@ -19,9 +19,11 @@ from tests.search_stub import SearchStub
 MakeServer = Callable[..., ServerProcess]
 
 
-def finished(server: ServerProcess, message: str = "How do agents survive crashes?", **body: object) -> tuple[str, list[Json]]:
+def finished(
+    server: ServerProcess, message: str = "How do agents survive crashes?", config: Json | None = None
+) -> tuple[str, list[Json]]:
     with ResearchClient(server.url, timeout=60) as client:
-        invocation = client.post(message, **body)["invocation_id"]
+        invocation = client.post(message, config=config or {})["invocation_id"]
         return invocation, events(check_invocation(client, invocation))
 
 
@@ -150,7 +152,9 @@ def test_a_request_names_models_by_role(server: ServerProcess, stub: ModelStub) 
     finished(server, config={"phases": 1, "models": {"research": "openai:one", "synthesize": "openai:two"}})
     assert [call.model for call in stub.calls()] == ["one", "two"]
     with ResearchClient(server.url) as client:
-        answer = client.request("POST", "/invocations", json={"message": "x", "config": {"models": {"poet": "offline"}}})
+        answer = client.request(
+            "POST", "/invocations", json={"message": "x", "config": {"models": {"poet": "offline"}}}
+        )
     assert answer.status_code == 422
     assert "models" in answer.text
 
@@ -191,7 +195,9 @@ def test_a_search_that_fails_stands_in_the_report(make_server: MakeServer, searx
 def test_files_that_cannot_be_read_stand_in_the_report(make_server: MakeServer, tmp_path: Path) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()
-    (folder / "good.md").write_text("# Crashes\n\nAgents survive crashes by checkpoints that are on disk before they go on.")
+    (folder / "good.md").write_text(
+        "# Crashes\n\nAgents survive crashes by checkpoints that are on disk before they go on."
+    )
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing")
     server = make_server(RESEARCH_MODEL="offline", DOCUMENTS_DIR=folder)
     server.start()

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph.events import Event
-from server.report_store import ReportStore, StoredReport
 from server.event_log import RING_FRAMES
 from server.event_rows import Ending, Superseded, joined
 from server.invocation import Invocation
+from server.report_store import ReportStore, StoredReport
 from server.status import Status
 from tests.integration.storage import Storage, held, opened, parsed
 

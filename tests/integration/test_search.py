@@ -188,7 +188,9 @@ def test_names_are_listed_once() -> None:
 
 def test_queries_are_short_for_the_web_and_whole_for_an_index() -> None:
     topic = "How do tides work? " + "And what of the moon? " * 500
-    queries = planned(topic, "Costs", "What it costs.", asked=[topic], guidance=["Only Norway"], open_=["What of storms?"])
+    queries = planned(
+        topic, "Costs", "What it costs.", asked=[topic], guidance=["Only Norway"], open_=["What of storms?"]
+    )
     assert len(queries.narrow) == 4
     assert all(len(query) <= 300 for query in queries.narrow)
     assert all("tides" in query for query in queries.narrow)

@@ -128,7 +128,7 @@ def _pages(app: FastAPI) -> None:
 
 
 def openai_response(results: list[dict[str, str]], model: str) -> dict[str, Any]:
-    """A response of the Responses API whose model searched the web (platform.openai.com/docs/api-reference/responses)."""
+    """A response of the Responses API whose model searched the web (its API reference, `responses`)."""
     text, notes = "", list[dict[str, Any]]()
     for item in results:
         text += f"- {item['content']} "
@@ -163,5 +163,3 @@ def openai_response(results: list[dict[str, str]], model: str) -> dict[str, Any]
             "total_tokens": 1280,
         },
     }
-
-

@@ -146,14 +146,21 @@ def test_the_words_of_a_search_engine_prove_no_quotation() -> None:
     assert "not found" in text
 
 
-@pytest.mark.parametrize("text", ['a so-called "smart" grid', "12\" pipes and 14\" pipes in use here", "“twelve turbines”"])
+@pytest.mark.parametrize(
+    "text", ['a so-called "smart" grid', '12" pipes and 14" pipes in use here', "“twelve turbines”"]
+)
 def test_terms_and_measures_are_no_quotations(text: str) -> None:
     assert list(quotations(text)) == []
 
 
 @pytest.mark.parametrize(
     "address",
-    ["https://example.org/1", "http://example.org/1/", "https://www.example.org/1?utm_campaign=x#top", "www.example.org/1"],
+    [
+        "https://example.org/1",
+        "http://example.org/1/",
+        "https://www.example.org/1?utm_campaign=x#top",
+        "www.example.org/1",
+    ],
 )
 def test_links_to_sources_stay(address: str) -> None:
     text, counts = checked(f"See {address} for more [1].")
@@ -186,7 +193,9 @@ def test_links_to_anything_else_go(text: str) -> None:
 
 
 def test_an_address_with_brackets_is_one_address() -> None:
-    text, counts = checked("[x](https://example.org/a_(b)) and https://example.org/a_(b).", source(1, "https://example.org/a_(b)"))
+    text, counts = checked(
+        "[x](https://example.org/a_(b)) and https://example.org/a_(b).", source(1, "https://example.org/a_(b)")
+    )
     assert text == "[x](https://example.org/a_(b)) and https://example.org/a_(b)."
     assert "removed_links" not in counts
 
@@ -236,7 +245,7 @@ def test_an_empty_search_is_said() -> None:
     assert report["sections"][0]["sources"] == 0
 
 
-@given(st.text(st.sampled_from("[](),;<>\"“”>/:.w`\n 19ehtps*_-#"), max_size=300))
+@given(st.text(st.sampled_from('[](),;<>"“”>/:.w`\n 19ehtps*_-#'), max_size=300))
 def test_whatever_a_model_writes_only_known_numbers_and_addresses_are_left(text: str) -> None:
     report = report_of(finding(text))
     for section in report["sections"]:
@@ -256,5 +265,8 @@ def test_what_is_copied_is_found(words: str, around: str) -> None:
 
     copied = letters(words)
     whole = letters(around) + copied + letters(around)
-    assert stands_in(words.replace("[", "").replace("]", ""), [letters(words.replace("[", "").replace("]", ""))]) or not copied
+    assert (
+        stands_in(words.replace("[", "").replace("]", ""), [letters(words.replace("[", "").replace("]", ""))])
+        or not copied
+    )
     assert copied in whole

@@ -82,12 +82,11 @@ def test_an_overflow_is_known_and_not_repeated(error: Exception) -> None:
     assert "8192" not in failure.message
 
 
-
 async def asked(window: int, request: SubcallRequest = LONG) -> tuple[FakeModel, RecordingListener, Ports]:
     def script(call: int) -> list[str | Exception]:
         return ["Done."] if tokens(model.prompts[call - 1]) <= window else [OVERFLOW[0]]
 
-    model = FakeModel(script=script)  # type: ignore[arg-type]
+    model = FakeModel(script=script)
     ports, listener = fake_ports(model), RecordingListener()
     line = ports.line("research", "small")
     await ask(ports, line, request, subcall_messages, listener)

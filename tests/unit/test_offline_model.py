@@ -17,8 +17,8 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from graph.context import Role
 from graph.digest import PhaseNote, count_tokens, sentences
 from graph.offline import OfflineChatModel, compose
-from graph.prompts.material import NOTHING_NEW
 from graph.prompts import SubcallRequest, closing_messages, subcall_messages
+from graph.prompts.material import NOTHING_NEW
 from graph.state import Finding, Source
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -139,7 +139,7 @@ def test_synthesize_uses_the_drafts_sentences_and_says_what_is_open() -> None:
 
 def test_a_phase_does_not_repeat_what_earlier_phases_found() -> None:
     text = answer(replace(REQUEST, role="synthesize", notes=[PhaseNote(1, "Costs", answer(REQUEST))]))
-    assert not {quote for quote in re.findall("“[^”]+”", text)} & {quote for quote in re.findall("“[^”]+”", answer(REQUEST))}
+    assert not set(re.findall("“[^”]+”", text)) & set(re.findall("“[^”]+”", answer(REQUEST)))
 
 
 def test_a_phase_whose_sources_bring_nothing_new_says_so() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.context import Role
+from graph.context import Role, roles
 from graph.report import ReportMaterial, compose_report, inert
 from graph.state import Asked, Finding, Gap, Source, SourceList
 from graph.usage import spent_by
@@ -56,9 +56,7 @@ DONE = ReportMaterial(
     asked=[asked(1, "Heat pumps")],
     partial=None,
     now=START + 3600,
-    spent=spent_by(
-        finding(phase, index, role, "") for phase in (1, 2) for index, role in ((1, "research"), (2, "synthesize"))
-    ),
+    spent=spent_by(finding(phase, index, roles(2)[index - 1], "") for phase in (1, 2) for index in (1, 2)),
 )
 
 

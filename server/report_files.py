@@ -39,6 +39,7 @@ def pdf_of(report: Report) -> bytes:
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     try:
+        # Pango is loaded when the package is.
         from weasyprint import HTML  # type: ignore[import-untyped]  # it has none
     except OSError as error:
         raise FormatMissing("PDF needs the library Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0") from error

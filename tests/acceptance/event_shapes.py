@@ -103,7 +103,8 @@ FIELDS: dict[str, dict[str, Any]] = {
         "spent": NotRequired[list[Spent]],
     },
     "subcall_start": _SUBCALL | {"of": Positive},
-    "subcall_end": _SUBCALL | {"of": Positive, "duration_sec": Seconds, "usage": Usage, "checkpoint_id": Text}
+    "subcall_end": _SUBCALL
+    | {"of": Positive, "duration_sec": Seconds, "usage": Usage, "checkpoint_id": Text}
     | {"model": NotRequired[str]},
     "token": {"content": Text, "phase": Positive, "index": Positive},
     "retrying": _SUBCALL | {"delay_sec": Seconds, "error": Failure},

@@ -96,7 +96,7 @@ class Searcher:
         async def search(query: str) -> Searched:
             return await self._searched(engine, query, phase)
 
-        return await task(name=f"search:{engine.name}")(search)(query)
+        return await task(search)(query)
 
     async def _searched(self, engine: Engine, query: str, phase: int) -> Searched:
         notes: list[tuple[str, Usage]] = []

@@ -69,7 +69,9 @@ def test_events_of_a_running_turn_stay(make_server: MakeServer, stub: ModelStub)
         stub.wait_for_calls(1, state="held")
         # Sweeps pass: one takes the ended turn's events, none the running one's.
         wait_until(lambda: stream_status(client, ended) == 410)
-        frames = client.read_stream(running, until=lambda frame: frame.data is not None and "token" in frame.data)
+        frames = client.read_stream(
+            running, until=lambda frame: frame.data is not None and '"type":"token"' in frame.data
+        )
         assert next(frame.id for frame in frames if frame.id) == "1"
 
 

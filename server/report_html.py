@@ -94,9 +94,10 @@ def _contents(report: Report) -> str:
     entries = [("summary", "Summary")]
     ordered = sorted(report["sections"], key=is_recommendations)
     entries += [(f"phase-{s['phase']}", f"{s['phase']}. {s['title']}") for s in ordered]
+    entries += [("open", "Open questions")] if report["open_questions"] else []
     entries += [("sources", "Sources"), ("making", "How this report was made")]
     items = "".join(f'<li><a href="#{anchor}">{html.escape(title)}</a></li>' for anchor, title in entries)
-    return f'<nav aria-label="Contents"><ol>{items}</ol></nav>'
+    return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
 
 
 def _section(section: ReportSection, cited: frozenset[int]) -> str:

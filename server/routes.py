@@ -42,7 +42,7 @@ async def start(request: Request, parts: Parts) -> Response:
         raise refused(error) from error
     if accepted.steered is not None:
         parts.dispatcher.want(accepted.steered, accepted.wish)
-    return _taken(request, parts, accepted, position)
+    return await _taken(request, parts, accepted, position)
 
 
 @router.get("/invocations")
@@ -101,7 +101,7 @@ async def resume(invocation_id: str, request: Request, parts: Parts) -> Response
         accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
     except (ThreadBusy, NotResumable, QueueFull) as error:
         raise refused(error) from error
-    return _taken(request, parts, accepted, 0)
+    return await _taken(request, parts, accepted, 0)
 
 
 @router.get("/liveness")
@@ -136,15 +136,15 @@ def _headers(invocation: Invocation) -> dict[str, str]:
     }
 
 
-def _taken(request: Request, parts: Services, accepted: Accepted, position: int) -> Response:
+async def _taken(request: Request, parts: Services, accepted: Accepted, position: int) -> Response:
     """The answer to a turn that was taken: its stream, or where to find it."""
     parts.dispatcher.wake()
     if prefers(request, EVENT_STREAM, over=JSON):
         return _stream(parts, accepted.invocation, position, _headers(accepted.invocation))
-    return _started(accepted)
+    return await _started(accepted, parts)
 
 
-def _started(accepted: Accepted) -> Response:
+async def _started(accepted: Accepted, parts: Services) -> Response:
     invocation = accepted.invocation
     body = {
         "status": "queued" if accepted.waits else "started",
@@ -153,7 +153,7 @@ def _started(accepted: Accepted) -> Response:
         "thread_id": invocation.thread_id,
     }
     if accepted.named:
-        body = record_of(invocation) | body | {"status": invocation.status}
+        body = await whole_record(invocation, parts) | body | {"status": invocation.status}
     return JSONResponse(body, 200 if accepted.named else 202, headers=_headers(invocation))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 SUMMARY_TOKENS = 250
 MAX_MESSAGE_CHARS = 300
 RECOMMENDATIONS = "Recommendations"
+_MARKERS = re.compile(r"\A(?:[-*+#]+\s+|\s*>+\s*)+")
 NOTHING_FOUND = "The search for this phase found nothing: its text rests on no source of its own."
 
 
@@ -181,7 +183,7 @@ def _summary(parts: Sequence[_Part]) -> str:
         return ""
     last = next((part for part in reversed(written) if part.section["finished"]), written[-1])
     # On one line, what was code is prose, and what was in a list is at the margin.
-    return last.summary or without_tags(cut(last.section["text"], SUMMARY_TOKENS)).lstrip("#>-*+ ")
+    return last.summary or _MARKERS.sub("", without_tags(cut(last.section["text"], SUMMARY_TOKENS)))
 
 
 def _open_questions(parts: Sequence[_Part]) -> list[OpenQuestion]:

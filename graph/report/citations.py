@@ -23,7 +23,7 @@ _NUMBER: Final = re.compile(r"\d+")
 _ADDRESS: Final = r"[^\s()<>\[\]\"'`|]*(?:\([^\s()<>]*\)[^\s()<>\[\]\"'`|]*)*"
 # A link in Markdown, or a bare address, which many viewers make a link of.
 _LINK: Final = re.compile(
-    rf"\[(?P<text>[^\[\]]*)\]\(\s*(?P<target>https?://{_ADDRESS})[^)\n]*\)|(?P<bare>(?:https?://|\bwww\.){_ADDRESS})",
+    rf"\[(?P<text>[^\[\]]*)\]\(\s*(?P<target>https?://{_ADDRESS})[^)\n]{{0,300}}\)|(?P<bare>(?:https?://|\bwww\.){_ADDRESS})",
     re.IGNORECASE,
 )
 _TRAILING: Final = ".,;:!?*_~”’»"

@@ -11,6 +11,8 @@ from typing import Final
 # Shorter ones are terms or irony, and prove nothing.
 MIN_WORDS: Final = 5
 MIN_LETTERS: Final = 20
+# Single words in order, with gaps between them, say anything.
+MIN_PIECE: Final = 8
 LOOKED_BEHIND: Final = 160
 
 _QUOTED: Final = re.compile(
@@ -62,8 +64,11 @@ def stands_in(words: str, texts: Iterable[str]) -> bool:
 
     `…` and `[inserted words]` may stand for what a quotation leaves out.
     """
-    pieces = [letters(piece) for piece in _LEFT_OUT.split(_INSERTED.sub("…", _LEFT_OUT.sub("…", words)))]
-    return any(_in_order([piece for piece in pieces if piece], text) for text in texts)
+    found = [letters(piece) for piece in _LEFT_OUT.split(_INSERTED.sub("…", _LEFT_OUT.sub("…", words)))]
+    pieces = [piece for piece in found if piece]
+    if len(pieces) > 1 and min(map(len, pieces)) < MIN_PIECE:
+        return False
+    return any(_in_order(pieces, text) for text in texts)
 
 
 def _in_order(pieces: list[str], text: str) -> bool:

@@ -129,6 +129,8 @@ def _factory(name: str) -> Callable[[], object]:
         raise SearchUnusable(f"{name!r} cannot be imported ({error})") from error
     except AttributeError as error:
         raise SearchUnusable(f"{name!r}: the module {module} has no {attribute}") from error
+    except Exception as error:  # whatever a user's module does when it is imported
+        raise SearchUnusable(f"{name!r} cannot be imported ({type(error).__name__})") from error
     if not callable(made):
         raise SearchUnusable(f"{name!r} cannot be called")
     factory: Callable[[], object] = made

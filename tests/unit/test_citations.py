@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +121,7 @@ def test_a_quotation_that_stands_in_its_source_is_verified(quoted: str, marks: s
         "A station on the Arven estuary was opened in 1988",
         "twelve turbines, each of 9 MW … A station on the Arven estuary",
         "The station has never paid for itself at all",
+        "A … station … was … of … nine … crowns … each … costs",
     ],
 )
 @pytest.mark.parametrize("marks", ["“{}” [1]", '"{}," they say [1]', "> {} [1]"])
@@ -270,3 +273,31 @@ def test_what_is_copied_is_found(words: str, around: str) -> None:
         or not copied
     )
     assert copied in whole
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "[x](https://a ",
+        "“",
+        '" a',
+        "[1",
+        "**Open:** ",
+        "> ",
+        "[1,",
+        "((((",
+        "[[",
+        "https://a(",
+        "**Summary:** x ",
+        "…",
+        "## Sources\n",
+    ],
+)
+def test_no_text_makes_the_check_slow(piece: str) -> None:
+    """Each step goes through a text once: ten times the text takes about ten times as long, not a hundred times."""
+    took = []
+    for times in (4_000, 40_000):
+        started = time.process_time()
+        report_of(finding(piece * times))
+        took.append(time.process_time() - started)
+    assert took[1] < 40 * max(took[0], 0.005)

@@ -183,6 +183,36 @@ def test_a_web_search_is_asked_and_told(make_server: MakeServer, searxng: Search
         assert "<https://arven.example/" in client.report(invocation)
 
 
+@pytest.mark.parametrize("name", ["tavily", "openai"])
+def test_a_search_with_a_key_is_asked_and_its_key_stays_secret(
+    make_server: MakeServer, searxng: SearchStub, name: str
+) -> None:
+    secret = "sk-search-secret"
+    settings = {
+        "tavily": {"TAVILY_API_KEY": secret, "TAVILY_BASE_URL": searxng.url},
+        "openai": {
+            "OPENAI_API_KEY": secret,
+            "OPENAI_BASE_URL": f"{searxng.url}/v1",
+            "SEARCH_MODEL": "openai:gpt-5",
+            "FETCH_PAGES": 1,
+        },
+    }
+    server = make_server(RESEARCH_MODEL="offline", SEARCH=name, NUM_PHASES=1, **settings[name])
+    server.start()
+    invocation, told = finished(server, "What does the Arven station cost?")
+    assert set(searxng.keys) == {f"Bearer {secret}"}
+    (sources,) = (event for event in told if event["type"] == "sources")
+    assert {item["origin"] for item in sources["items"]} == {name}
+    with ResearchClient(server.url) as client:
+        usage, report = client.record(invocation)["usage"], client.report(invocation)
+    asked = {"input_tokens": 1200 * len(searxng.asked), "output_tokens": 80 * len(searxng.asked)}
+    assert usage["by_role"].get("search") == (asked if name == "openai" else None)
+    assert told[-1]["usage_by_role"].get("search") == usage["by_role"].get("search")
+    # There is no such name: the page cannot be read, and the search's own words stand.
+    assert ("Pages that could not be read" in report) == (name == "openai")
+    assert secret not in server.log_text() + report + str(told)
+
+
 def test_a_search_that_fails_stands_in_the_report(make_server: MakeServer, searxng: SearchStub) -> None:
     searxng.failures = [403] * 20
     server = make_server(RESEARCH_MODEL="offline", SEARCH="searxng", SEARXNG_URL=searxng.url)

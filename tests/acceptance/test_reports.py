@@ -188,7 +188,7 @@ def test_a_search_with_a_key_is_asked_and_its_key_stays_secret(
     make_server: MakeServer, searxng: SearchStub, name: str
 ) -> None:
     secret = "sk-search-secret"
-    settings = {
+    settings: dict[str, dict[str, object]] = {
         "tavily": {"TAVILY_API_KEY": secret, "TAVILY_BASE_URL": searxng.url},
         "openai": {
             "OPENAI_API_KEY": secret,

@@ -17,7 +17,8 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from graph.context import Role
 from graph.digest import PhaseNote, count_tokens, sentences
-from graph.offline import OfflineChatModel, compose
+from graph.extraction import compose
+from graph.offline import OfflineChatModel
 from graph.prompts import SubcallRequest, closing_messages, subcall_messages
 from graph.prompts.material import NOTHING_NEW
 from graph.state import Finding, Source
@@ -270,7 +271,7 @@ def test_stop_words_end_the_text() -> None:
 def test_the_same_prompt_gives_the_same_text_in_every_process() -> None:
     request = replace(REQUEST, role="synthesize", notes=NOTES)
     prompt = str(subcall_messages(request)[1].text)
-    program = "import sys; from graph.offline import compose; sys.stdout.buffer.write(compose(sys.argv[1]).encode())"
+    program = "import sys; from graph.extraction import compose; sys.stdout.buffer.write(compose(sys.argv[1]).encode())"
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.getcwd()}
         run = subprocess.run([sys.executable, "-c", program, prompt], env=environment, capture_output=True, check=True)

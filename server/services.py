@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Request
 
 from server.data_folder import DataFolder
-from server.database import Database, check_readable
+from server.database import Database
 from server.dispatcher import Dispatcher
 from server.engine import Engine
 from server.event_log import EventLog
@@ -18,6 +18,7 @@ from server.invocation_store import InvocationStore
 from server.retention import Retention
 from server.runner import Runner
 from server.settings import Settings
+from server.sqlite import SqliteDatabase, check_readable
 
 
 @dataclass
@@ -86,7 +87,7 @@ def open_services(
     """
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
-    database = Database(folder.server_database)
+    database = SqliteDatabase(folder.server_database)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
     store = InvocationStore(database, log)
     store.requeue_unfinished()

@@ -17,6 +17,8 @@ from server.database import Database
 from server.event_log import EventLog
 from server.invocation import Invocation
 from server.invocation_store import InvocationStore
+from server.sql import Connection
+from server.sqlite import SqliteDatabase
 from tests.fakes import FakeClock
 
 CONFIG = {
@@ -89,7 +91,7 @@ def new(name: str, thread: str, **more: Any) -> NewInvocation:
 async def opened(folder: Path) -> AsyncIterator[Storage]:
     """Opens the file as a server does at its start."""
     clock = FakeClock()
-    database = Database(folder / "server.sqlite")
+    database = SqliteDatabase(folder / "server.sqlite")
     log = EventLog(database, now=clock.now, uptime=lambda: 1.5)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
@@ -105,7 +107,7 @@ def held(database: Database) -> Iterator[None]:
     """Keeps the writer busy with one write while the context is open, so that what is submitted meanwhile waits."""
     busy, free = threading.Event(), threading.Event()
 
-    def work(_: sqlite3.Connection) -> None:
+    def work(_: Connection) -> None:
         busy.set()
         free.wait(5)
 
@@ -115,3 +117,16 @@ def held(database: Database) -> Iterator[None]:
         yield
     finally:
         free.set()
+
+
+async def traced(database: Database) -> list[str]:
+    """The statements that the SQLite writer executes from now on."""
+    statements: list[str] = []
+
+    def work(connection: Connection) -> None:
+        assert isinstance(connection, sqlite3.Connection)
+        connection.set_trace_callback(statements.append)
+
+    await database.write(work)
+    statements.clear()
+    return statements

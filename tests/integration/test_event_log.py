@@ -18,7 +18,7 @@ from server.event_log import RING_FRAMES
 from server.event_rows import Ending, Superseded, joined
 from server.invocation import Invocation
 from server.status import Status
-from tests.integration.storage import Storage, held, opened, parsed
+from tests.integration.storage import Storage, held, opened, parsed, traced
 
 pytestmark = pytest.mark.anyio
 
@@ -209,9 +209,7 @@ async def test_a_watcher_hears_only_of_what_is_on_disk(storage: Storage) -> None
 
 async def test_the_last_event_the_state_and_the_report_are_one_transaction(storage: Storage) -> None:
     invocation = await storage.claimed("a")
-    statements: list[str] = []
-    await storage.database.write(lambda connection: connection.set_trace_callback(statements.append))
-    statements.clear()
+    statements = await traced(storage.database)
     await storage.log.writer(invocation).end(Ending(COMPLETE, Status.COMPLETED, report="# Report"))
     writes = [line.split()[0] for line in statements if line.split()[0] in ("BEGIN", "INSERT", "UPDATE", "COMMIT")]
     assert (writes[0], writes[-1]) == ("BEGIN", "COMMIT")
@@ -289,9 +287,7 @@ async def test_the_log_outlives_the_process(tmp_path: Path) -> None:
 
 async def test_one_fsync_carries_the_events_of_many_turns(storage: Storage) -> None:
     turns = [await storage.claimed(f"turn-{number}") for number in range(20)]
-    statements: list[str] = []
-    await storage.database.write(lambda connection: connection.set_trace_callback(statements.append))
-    statements.clear()
+    statements = await traced(storage.database)
     with held(storage.database):
         writers = [storage.log.writer(invocation) for invocation in turns]
         for writer in writers:

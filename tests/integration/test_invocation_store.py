@@ -12,7 +12,7 @@ from server.accept import MAX_WAITING_ON_THREAD, QueueFull, ThreadBusy
 from server.event_rows import Ending
 from server.invocation import Invocation
 from server.status import Status
-from tests.integration.storage import Storage, new, opened
+from tests.integration.storage import Storage, new, opened, traced
 
 pytestmark = pytest.mark.anyio
 
@@ -226,9 +226,7 @@ async def test_pages_of_a_thread_and_of_a_state(storage: Storage) -> None:
 
 
 async def test_the_probe_reaches_the_disk(storage: Storage) -> None:
-    statements: list[str] = []
-    await storage.database.write(lambda connection: connection.set_trace_callback(statements.append))
-    statements.clear()
+    statements = await traced(storage.database)
     await storage.store.probe()
     assert any(statement.startswith(("INSERT", "UPDATE")) for statement in statements)
     assert statements[-1] == "COMMIT"

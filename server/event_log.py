@@ -43,6 +43,11 @@ class LiveStream:
         self._woken_at = 0.0
         self._waking: asyncio.TimerHandle | None = None
 
+    @property
+    def last(self) -> int:
+        """The highest number that was shown, 0 where none was."""
+        return self._last
+
     def since(self, position: int) -> list[bytes] | None:
         """The frames behind number `position`, which the reader has up to; None where some are not in memory."""
         behind = self._last - position
@@ -122,6 +127,11 @@ class EventLog:
             live.users -= 1
             if not live.users and self._live.get(invocation_id) is live:
                 del self._live[invocation_id]
+
+    @property
+    def streams(self) -> Mapping[str, LiveStream]:
+        """The streams that somebody reads or writes here, by invocation id."""
+        return self._live
 
     def writer(self, invocation: Invocation) -> StreamWriter:
         """Where the claim that `invocation` stands for writes its events."""

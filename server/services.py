@@ -5,20 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from fastapi import Depends, Request
 
 from server.data_folder import DataFolder
 from server.database import Database
-from server.dispatcher import Dispatcher
+from server.dispatcher import Dispatcher, Dispatching
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
 from server.retention import Retention
 from server.runner import Runner
+from server.running import Running
 from server.settings import Settings
 from server.sqlite import SqliteDatabase, check_readable
+
+if TYPE_CHECKING:
+    from graph.checkpoints import CheckpointSaver
 
 
 @dataclass
@@ -26,6 +31,16 @@ class Lifecycle:
     """Where the process is between its start and its end."""
 
     phase: Literal["starting", "ready", "draining"] = "starting"
+
+
+class Background(Protocol):
+    """What runs beside the requests and the turns."""
+
+    def start(self) -> None:
+        """Begins."""
+
+    async def stop(self) -> None:
+        """Stops at once."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +52,21 @@ class Services:
     store: InvocationStore
     log: EventLog
     engine: Engine
-    dispatcher: Dispatcher
+    dispatcher: Dispatching
     retention: Retention
     lifecycle: Lifecycle
     now: Callable[[], float]
+    relay: Background | None = None
 
     def start(self) -> None:
         """Begins to take and to run turns."""
         self.database.start()
         self.engine.start()
+        if self.relay is not None:
+            self.relay.start()
         self.dispatcher.start()
-        self.retention.start()
+        if self.settings.role != "api":
+            self.retention.start()
         self.lifecycle.phase = "ready"
 
     async def drain(self) -> None:
@@ -61,6 +80,8 @@ class Services:
         """Leaves everything as it is on disk, for the next process to go on with."""
         await self.retention.stop()
         await self.dispatcher.stop()
+        if self.relay is not None:
+            await self.relay.stop()
         await self.engine.close()
         self.database.close()
 
@@ -72,6 +93,12 @@ async def services_of(request: Request) -> Services:
 
 
 Parts = Annotated[Services, Depends(services_of)]
+
+
+async def _open_checkpoints(folder: DataFolder) -> CheckpointSaver:
+    from graph.checkpoints import open_checkpoints
+
+    return await open_checkpoints(folder.checkpoint_database)
 
 
 def open_services(
@@ -91,8 +118,13 @@ def open_services(
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
-    engine = Engine(settings, folder)
-    runner = Runner(engine, store, log, now)
-    dispatcher = Dispatcher(store, runner, limit=settings.max_concurrent_runs, now=now)
+    engine = Engine(
+        settings,
+        checkpoints=partial(_open_checkpoints, folder),
+        modules=("graph.checkpoints",),
+        document_index=folder.document_index,
+    )
+    running = Running(Runner(engine, store, log, now))
+    dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
     return Services(settings, database, store, log, engine, dispatcher, retention, Lifecycle(), now)

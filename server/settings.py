@@ -27,7 +27,16 @@ class Settings(BaseSettings):
     host: Annotated[str, Field(description="address to listen on: loopback only")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8088
     data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
-    database_url: Annotated[str | None, Field(description="unset: SQLite in DATA_DIR")] = None
+    database_url: Annotated[
+        SecretStr | None, Field(description="postgresql://…, which several hosts share; unset: SQLite in DATA_DIR")
+    ] = None
+    role: Annotated[
+        Literal["all", "api", "worker"], Field(description="all, api (runs no turns) or worker (takes no requests)")
+    ] = "all"
+    worker_lease_sec: Annotated[
+        float,
+        Field(ge=1, le=3600, description="silence of a worker after which others take over its runs (PostgreSQL)"),
+    ] = 10
     documents_dir: Annotated[
         Path | None, Field(description="folder of your documents (.md .txt .html .pdf); unset: the shipped corpus")
     ] = None
@@ -67,16 +76,16 @@ class Settings(BaseSettings):
     ] = "info"
     log_format: Annotated[Literal["json", "console"], Field(description="json or console")] = "json"
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "role", mode="before")
     @classmethod
     def _in_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod
-    def _sqlite_only(cls, value: str | None) -> str | None:
-        if value is not None:
-            raise ValueError("this version stores in SQLite only: leave DATABASE_URL unset")
+    def _postgres_only(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://, or be unset for SQLite in DATA_DIR")
         return value
 
     @field_validator("documents_dir")
@@ -92,6 +101,14 @@ class Settings(BaseSettings):
             raise ValueError(f"HOST={self.host} is not loopback, and this version has no API keys: use 127.0.0.1")
         return self
 
+    @model_validator(mode="after")
+    def _shared_where_split(self) -> Self:
+        if self.role != "all" and self.database_url is None:
+            raise ValueError(
+                f"ROLE={self.role} needs a DATABASE_URL that the hosts share: SQLite has one process alone"
+            )
+        return self
+
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
@@ -103,10 +120,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def read_settings() -> Settings:
-    """The settings of this process. Raises `SettingsInvalid` with one sentence."""
+def read_settings(**given: str) -> Settings:
+    """The settings of this process; `given` come before the environment. Raises `SettingsInvalid` with one sentence."""
     try:
-        settings = Settings()
+        settings = Settings(**given)  # type: ignore[arg-type]  # words as the environment has them
         check_model(settings.research_model)
     except ValidationError as error:
         raise SettingsInvalid(_sentence(error)) from error

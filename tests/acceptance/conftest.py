@@ -51,10 +51,12 @@ def warm_launch() -> Iterator[Launch | None]:
 
 
 @pytest.fixture
-def make_server(stub: ModelStub, warm_launch: Launch | None, tmp_path: Path) -> Iterator[MakeServer]:
-    """Makes servers over the stub; settings by name, as `make_server(NUM_PHASES=2)`. Not started.
+def make_server(
+    stub: ModelStub, warm_launch: Launch | None, tmp_path: Path, database_url: str | None
+) -> Iterator[MakeServer]:
+    """Makes servers over the stub and the test's database; settings by name, as `make_server(NUM_PHASES=2)`.
 
-    `cold`: as a user starts them.
+    They are not started. `cold`: as a user starts them.
     """
     with ExitStack() as stack:
 
@@ -64,6 +66,7 @@ def make_server(stub: ModelStub, warm_launch: Launch | None, tmp_path: Path) -> 
                 "RESEARCH_MODEL": "openai:stub",
                 "OPENAI_API_KEY": "sk-planted-secret",
                 "OPENAI_BASE_URL": stub.base_url,
+                **({"DATABASE_URL": database_url} if database_url else {}),
                 **{name: str(value) for name, value in settings.items()},
             }
             server = ServerProcess(tmp_path / folder, env, launch=None if cold else warm_launch)

@@ -1,0 +1,58 @@
+"""The databases that tests run over: SQLite, and PostgreSQL where it can be had. `--backends=postgres` takes one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+
+from tests.postgres_server import MISSING, PostgresServer, binaries
+
+Backend = Literal["sqlite", "postgres"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backends", default="sqlite,postgres", help="the databases to test over, with commas")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "backends(*names): what this tests is of these databases alone")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("backends")
+    own = marker.args if marker else ("sqlite", "postgres")
+    asked = metafunc.config.getoption("--backends").split(",")
+    metafunc.parametrize("backend", [name for name in own if name in asked], scope="session")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if binaries() is None:
+        terminalreporter.write_line(f"Not tested over PostgreSQL: {MISSING}.", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests, but for those that kill it."""
+    if binaries() is None:
+        if os.environ.get("CI"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(backend: Backend, request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """An empty database of this test's own; None for SQLite."""
+    if backend == "sqlite":
+        yield None
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.new_database()
+    yield url
+    server.drop_database(url)

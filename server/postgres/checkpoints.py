@@ -21,7 +21,7 @@ from graph.faults import reach
 from server.claims import present_claim
 from server.database import StorageFailed
 from server.event_rows import Superseded
-from server.postgres.connection import SESSION, lock_key, reason
+from server.postgres.connection import DURABLE, lock_key, reason
 from server.postgres.schema import schema_lock
 
 CONNECTIONS: Final = 8
@@ -118,7 +118,7 @@ def _pool(parameters: str) -> Pool:
 
 
 async def _configure(connection: AsyncConnection[DictRow]) -> None:
-    await connection.execute(SESSION.encode(), prepare=False)
+    await connection.execute(DURABLE)
 
 
 def _cursor_of(connection: AsyncConnection[DictRow]) -> AsyncCursor[DictRow]:

@@ -13,14 +13,10 @@ from psycopg import conninfo
 from psycopg.rows import no_result
 
 CONNECT_SEC: Final = 5
-# A host that freezes within a transaction keeps others off its threads no longer than this.
-IDLE_IN_TRANSACTION_SEC: Final = 5
-
 # `on` where the database says `off`: what was shown must survive a crash. A stronger setting is kept.
-SESSION: Final = f"""
-    SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SEC}s';
-    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
-"""
+DURABLE: Final = (
+    b"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
 
 
 class PostgresRow:
@@ -59,7 +55,7 @@ def connect(parameters: str, *, readonly: bool = False) -> PostgresConnection:
     """A connection in autocommit mode. Raises `psycopg.Error`."""
     raw = psycopg.connect(parameters, autocommit=True, row_factory=_rows)
     try:
-        raw.execute(SESSION)
+        raw.execute(DURABLE)
         if readonly:
             raw.execute("SET default_transaction_read_only = on")
     except BaseException:
@@ -82,7 +78,9 @@ def parameters_of(url: str, *, lease_sec: float) -> str:
         "keepalives_interval": max(1, int(lease_sec / 4)),
         "keepalives_count": 2,
     }
-    return conninfo.make_conninfo(**bounds | given)
+    # A host that freezes within a transaction keeps others off its threads no longer than its lease.
+    options = f"{given.pop('options', '')} -c idle_in_transaction_session_timeout={int(lease_sec * 1000)}".strip()
+    return conninfo.make_conninfo(**bounds | given, options=options)
 
 
 def lock_key(thread_id: str) -> int:

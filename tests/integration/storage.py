@@ -1,4 +1,4 @@
-"""The server's storage over a real SQLite file, for the tests beside this module."""
+"""The server's storage over a real database, for the tests beside this module."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from server.database import Database
 from server.event_log import EventLog
 from server.invocation import Invocation
 from server.invocation_store import InvocationStore
+from server.postgres.connection import parameters_of
+from server.postgres.database import PostgresDatabase
 from server.sql import Connection
 from server.sqlite import SqliteDatabase
 from tests.fakes import FakeClock
@@ -88,10 +90,10 @@ def new(name: str, thread: str, **more: Any) -> NewInvocation:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Storage]:
-    """Opens the file as a server does at its start."""
+async def opened(folder: Path, url: str | None = None) -> AsyncIterator[Storage]:
+    """Opens the database as a server does at its start: that of `url`, or the file in `folder`."""
     clock = FakeClock()
-    database = SqliteDatabase(folder / "server.sqlite")
+    database = SqliteDatabase(folder / "server.sqlite") if url is None else shared(url)
     log = EventLog(database, now=clock.now, uptime=lambda: 1.5)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
@@ -100,6 +102,11 @@ async def opened(folder: Path) -> AsyncIterator[Storage]:
         yield Storage(database, log, store, clock)
     finally:
         database.close()
+
+
+def shared(url: str) -> Database:
+    """The PostgreSQL database of `url`."""
+    return PostgresDatabase(parameters_of(url, lease_sec=10))
 
 
 @contextmanager

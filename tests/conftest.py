@@ -22,12 +22,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend" not in metafunc.fixturenames:
-        return
-    marker = metafunc.definition.get_closest_marker("backends")
-    own = marker.args if marker else ("sqlite", "postgres")
-    asked = metafunc.config.getoption("--backends").split(",")
-    metafunc.parametrize("backend", [name for name in own if name in asked], scope="session")
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", metafunc.config.getoption("--backends").split(","), scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if _of_its_backend(item)]
+
+
+def _of_its_backend(item: pytest.Item) -> bool:
+    """Whether a test, or a case of one, is of the database that it was made for."""
+    marker, call = item.get_closest_marker("backends"), getattr(item, "callspec", None)
+    return marker is None or call is None or call.params.get("backend") in (None, *marker.args)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -23,7 +23,7 @@ LOOK_SEC: Final = 0.3
 MISSING_SEC: Final = 0.5
 RECONNECT_SEC: Final = 0.2
 # Of a server that was started anew: its workers need that long to come back.
-GATHER_SEC: Final = 5.0
+GATHER_SEC: Final = 2.0
 
 _HOLD: Final = "SELECT pg_advisory_lock_shared(2, %s)"
 _BEAT: Final = "SELECT procrastinate_update_heartbeat_v1(id) FROM procrastinate_workers WHERE id = %s"

@@ -47,8 +47,7 @@ class PostgresConnection:
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> psycopg.Cursor[PostgresRow]:
         """Executes one statement with `?` for each of `parameters`."""
-        values = [value.value if isinstance(value, Enum) else value for value in parameters]
-        return self.raw.execute(_in_psycopg(sql), values)
+        return self.raw.execute(_in_psycopg(sql), [_in_postgres(value) for value in parameters])
 
 
 def connect(parameters: str, *, readonly: bool = False) -> PostgresConnection:
@@ -99,6 +98,13 @@ def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], PostgresRow]
         return no_result
     places = {column.name: place for place, column in enumerate(cursor.description)}
     return lambda values: PostgresRow(places, values)
+
+
+def _in_postgres(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    # Its text cannot hold a NUL: what is asked for by such a name is not there.
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 @lru_cache(maxsize=512)

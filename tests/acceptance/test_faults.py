@@ -60,8 +60,8 @@ RETENTION = ["retention.before:1", "retention.after:1", "retention.before:2", "r
 
 def test_every_point_is_tried() -> None:
     all_of_them = (*ONE_TURN, *ACCEPT, *TWO_TURNS, *ROLLBACK, *RETENTION)
-    points = [str(point.values[0]) if isinstance(point, ParameterSet) else point for point in all_of_them]
-    tried = {point.partition(":")[0] for point in points}
+    points = [point.values[0] if isinstance(point, ParameterSet) else point for point in all_of_them]
+    tried = {str(point).partition(":")[0] for point in points}
     assert tried == set(POINTS)
 
 

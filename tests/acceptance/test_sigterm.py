@@ -140,6 +140,7 @@ def test_turns_that_wait_are_left_for_the_next_process(make_server: MakeServer, 
             assert client.record(invocation)["status"] == "completed"
 
 
+@pytest.mark.backends("sqlite")
 def test_sigkill_and_sigterm_leave_the_same(make_server: MakeServer, stub: ModelStub) -> None:
     left = []
     for folder in ("killed", "ended"):

@@ -165,6 +165,26 @@ def test_a_steer_storm_from_two_hosts_leaves_one_turn(hosts: Hosts, stub: ModelS
         assert set(ends[:-1]) == {"superseded"}
 
 
+def test_a_name_that_the_database_cannot_hold_is_not_there(hosts: Hosts) -> None:
+    (api,) = hosts("api")
+    with ResearchClient(api.url) as client:
+        for path in ("/invocations/a%00b", "/invocations/a%00b/report"):
+            assert client.request("GET", path).status_code == 404
+        assert client.request("POST", "/invocations/a%00b/cancel").status_code == 404
+        assert client.request("GET", "/threads/a%00b").status_code == 422
+
+
+def test_a_nul_is_accepted_and_replaced(make_server: MakeServer, stub: ModelStub) -> None:
+    server = make_server(NUM_PHASES=1)
+    server.start()
+    with ResearchClient(server.url) as client:
+        run = client.post("Brid\0ges", metadata={"a\0": "\0"}, config={"phases": ["One\0"]})["invocation_id"]
+        check_invocation(client, run)
+        record = client.record(run)
+        assert (record["status"], record["topic"]) == ("completed", "Brid\ufffdges")
+        assert record["metadata"] == {"a\0": "\0"}
+
+
 def test_two_hosts_take_one_idempotency_key_once(hosts: Hosts) -> None:
     first, second, _ = hosts("api", "api", "worker")
     with ResearchClient(first.url) as one, ResearchClient(second.url) as other:

@@ -31,3 +31,8 @@ def test_a_half_that_stays_alone_is_replaced() -> None:
 def halves(character: str) -> list[str]:
     encoded = character.encode("utf-16-be")
     return [chr(int.from_bytes(encoded[i : i + 2], "big")) for i in range(0, len(encoded), 2)]
+
+
+def test_a_nul_is_replaced() -> None:
+    mender = SurrogateMender()
+    assert mender.mended("a\0b") + mender.rest() == "a\ufffdb"

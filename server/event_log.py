@@ -196,7 +196,7 @@ class EventLog:
     async def opened(self, invocation_id: str, position: int) -> tuple[Invocation | None, list[bytes] | None]:
         """The invocation, and up to 2,000 of its frames behind number `position`; None where they are removed."""
 
-        def read(connection: sqlite3.Connection) -> tuple[Invocation | None, list[bytes] | None]:
+        def read(connection: Connection) -> tuple[Invocation | None, list[bytes] | None]:
             invocation = find(connection, "WHERE id = ?", invocation_id)
             if invocation is None or invocation.events_removed:
                 return invocation, None

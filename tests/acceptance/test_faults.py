@@ -11,6 +11,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from graph.faults import POINTS
+from tests.acceptance.claim_points import around_claim
 from tests.acceptance.client import ResearchClient
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
@@ -21,23 +22,10 @@ MakeServer = Callable[..., ServerProcess]
 
 DIED = 137
 CALLS = 6  # of a small run: three phases of two
-SQLITE, POSTGRES = pytest.mark.backends("sqlite"), pytest.mark.backends("postgres")
-
-
-def claims(sqlite: int, postgres: int) -> list[ParameterSet]:
-    """Before and behind a claim: which one it is differs."""
-    return [
-        pytest.param(f"claim.{side}:{count}", marks=mark)
-        for count, mark in ((sqlite, SQLITE), (postgres, POSTGRES))
-        for side in ("before", "after")
-        if count
-    ]
-
-
-# On SQLite a claim is made at the start already, before any turn came; the third one finds none either.
+# The third one on SQLite finds no turn.
 ONE_TURN = [
-    *claims(2, 1),
-    *claims(3, 0),
+    *around_claim(2, 1),
+    *around_claim(3, None),
     "token.first",
     "token.first:3",
     "token.middle",
@@ -53,7 +41,7 @@ ONE_TURN = [
     "handover",
 ]
 ACCEPT = ["accept.before", "accept.after"]
-TWO_TURNS = ["terminal.before", "terminal.after", "handover", *claims(5, 2)]
+TWO_TURNS = ["terminal.before", "terminal.after", "handover", *around_claim(5, 2)]
 ROLLBACK = ["rollback.before", "rollback.after"]
 RETENTION = ["retention.before:1", "retention.after:1", "retention.before:2", "retention.after:2"]
 

@@ -113,11 +113,12 @@ class Relay:
             self._event_log.forget(name)
             return
         while (live := self._event_log.streams.get(name)) is not None and live.last < row["last_event_id"]:
-            written = Written([], row["last_event_id"])
+            written, position = Written([], row["last_event_id"]), live.last
             # Readers that come to a stream nobody followed, or that is far ahead, read the table themselves.
-            if live.last and row["last_event_id"] - live.last <= RING_FRAMES:
-                frames = await self._database.read(partial(_frames, n=row["n"], position=live.last))
-                written = Written(frames, live.last + len(frames)) if frames else written
+            if position and row["last_event_id"] - position <= RING_FRAMES:
+                # Meanwhile this host may show the same: numbers count from where the reading began.
+                frames = await self._database.read(partial(_frames, n=row["n"], position=position))
+                written = Written(frames, position + len(frames)) if frames else written
             live.show(written)
         if live is not None and (status := Status(row["status"])).ended and live.status is None:
             live.show(Written([], row["last_event_id"], status))

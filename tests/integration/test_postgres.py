@@ -20,11 +20,15 @@ from graph.events import Event
 from server.accept import ThreadBusy
 from server.claims import under_claim
 from server.database import DatabaseUnusable, StorageFailed
+from server.event_log import LiveStream
 from server.event_rows import Superseded
 from server.postgres.checkpoints import PostgresCheckpoints, open_checkpoints
 from server.postgres.connection import parameters_of, reason
 from server.postgres.database import CHANNEL, PostgresDatabase
 from server.postgres.jobs import QUEUE, FencedJobs, Queue, open_app, still_has
+from server.postgres.relay import Relay
+from server.runner import Runner
+from server.running import Running
 from server.sql import Connection
 from tests.integration.storage import Storage, held, new, opened
 
@@ -87,7 +91,8 @@ async def test_a_checkpoint_under_way_holds_a_later_claim_off(storage: Storage, 
     old = await storage.claimed("a", "t")
     await storage.store.requeue(old)
     with under_claim(await claimed_again(storage)):
-        async with saver._cursor(pipeline=True):
+        async with saver._cursor(pipeline=True) as cursor:
+            await (await cursor.execute("SELECT 1")).fetchone()  # behind what went before it in the pipeline
             claiming = asyncio.create_task(storage.store.claim_on_thread("t", 3_000.0, lambda connection: True))
             await asyncio.sleep(0.1)
             assert not claiming.done(), "the claim overtook a checkpoint that was being written"
@@ -298,3 +303,38 @@ async def transactions(storage: Storage, query: str) -> int:
 
 def note(number: int) -> Event:
     return {"type": "retrying", "number": number}
+
+
+async def test_what_two_hosts_write_and_both_show_is_one_stream(tmp_path: Path, database_url: str) -> None:
+    """A host relays what it shows by itself as well, and what the other wrote between."""
+    async with AsyncExitStack() as stack:
+        hosts = [await stack.enter_async_context(opened(tmp_path, database_url)) for _ in range(2)]
+        relays = [relay_of(host, database_url) for host in hosts]
+        turn = await hosts[0].claimed("a")
+        streams = [stack.enter_context(host.log.attached("a")) for host in hosts]
+        seen: list[dict[int, bytes]] = [{}, {}]
+        for number in range(60):
+            writers = [host.log.writer(turn) for host in hosts]
+            for writer in writers:
+                writer.put(note(number))
+            # The look reads while the host's own write is shown.
+            await asyncio.gather(*(writer.flushed() for writer in writers), *(relay._look(None) for relay in relays))
+            for stream, frames in zip(streams, seen, strict=True):
+                take(stream, frames)
+        whole = dict(enumerate(await hosts[0].log.frames(turn, 0), start=1))
+        assert len(whole) == 121
+        for frames in seen:
+            assert len(frames) > 60, "nothing was shown"
+            assert frames.items() <= whole.items()
+
+
+def relay_of(host: Storage, url: str) -> Relay:
+    return Relay(url, cast(PostgresDatabase, host.database), host.log, Running(cast(Runner, None)))
+
+
+def take(stream: LiveStream, frames: dict[int, bytes]) -> None:
+    """What the stream has in memory, by the numbers that readers give it."""
+    position = stream.last
+    while position > 0 and (shown := stream.since(position - 1)) is not None:
+        frames[position] = shown[0]
+        position -= 1

@@ -57,6 +57,13 @@ class Storage:
         assert invocation.id == name
         return invocation
 
+    async def claimed_alone(self, name: str) -> Invocation:
+        """A turn that runs, whatever else waits, beside other hosts."""
+        invocation = await self.accepted(name)
+        claimed = await self.store.claim_on_thread(invocation.thread_id, self.clock.now(), lambda connection: True)
+        assert claimed is not None
+        return claimed
+
     async def found(self, name: str) -> Invocation:
         invocation = await self.store.get(name)
         assert invocation is not None
@@ -90,13 +97,17 @@ def new(name: str, thread: str, **more: Any) -> NewInvocation:
 
 
 @asynccontextmanager
-async def opened(folder: Path, url: str | None = None) -> AsyncIterator[Storage]:
-    """Opens the database as a server does at its start: that of `url`, or the file in `folder`."""
+async def opened(folder: Path, url: str | None = None, *, recover: bool = True) -> AsyncIterator[Storage]:
+    """Opens the database of `url`, or the file in `folder`, as a server does at its start.
+
+    `recover`: puts back into the queue what was running.
+    """
     clock = FakeClock()
     database = SqliteDatabase(folder / "server.sqlite") if url is None else shared(url)
     log = EventLog(database, now=clock.now, uptime=lambda: 1.5)
     store = InvocationStore(database, log)
-    store.requeue_unfinished()
+    if recover:
+        store.requeue_unfinished()
     database.start()
     try:
         yield Storage(database, log, store, clock)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import statistics
 import time
 from collections.abc import Callable
@@ -16,9 +17,9 @@ from pathlib import Path
 from benchmarks.reader import Reading, read
 from benchmarks.setting import server_over_stub
 from graph.events import Event
+from server.event_rows import insert
 from server.sql import Connection
 from server.sqlite import SqliteDatabase
-from server.event_rows import insert
 
 CALLS, TOKENS = 60, 300
 

@@ -115,14 +115,25 @@ class PostgresServer:
 
     def _give_folder_away(self) -> None:
         if os.geteuid() == 0:
-            user = pwd.getpwnam(_USER)
+            user = _unprivileged()
             os.chown(self._folder, user.pw_uid, user.pw_gid)
 
     def _user_prefix(self) -> list[str | Path]:
         """PostgreSQL refuses to run as root."""
-        return ["setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups"] if os.geteuid() == 0 else []
+        if os.geteuid() != 0:
+            return []
+        user = _unprivileged()
+        return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
 
     def _as_user(self, program: str, *arguments: str) -> None:
         command = [*self._user_prefix(), self._binaries / program, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def _unprivileged() -> pwd.struct_passwd:
+    """Debian's package makes a user of that name."""
+    try:
+        return pwd.getpwnam(_USER)
+    except KeyError:
+        return pwd.getpwnam("nobody")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Final
 
 POINTS: Final = (
@@ -45,5 +46,7 @@ def reach(point: str) -> None:
         return
     if _stops:
         os.kill(os.getpid(), signal.SIGSTOP)
+        # Another thread may take the signal, and this one run on for a moment.
+        time.sleep(0.1)
     else:
         os._exit(137)

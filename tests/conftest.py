@@ -1,4 +1,7 @@
-"""The databases that tests run over: SQLite, and PostgreSQL where it can be had. `--backends=postgres` takes one."""
+"""The databases that tests run over: SQLite, and PostgreSQL where it can be had.
+
+`--backends=postgres` runs all over that one; without it, what hardly depends on the database runs over SQLite alone.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,19 @@ Backend = Literal["sqlite", "postgres"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--backends", default="sqlite,postgres", help="the databases to test over, with commas")
+    parser.addoption("--backends", help="the databases to test over, with commas [sqlite,postgres]")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(*names): what this tests is of these databases alone")
+    config.addinivalue_line("markers", "any_backend: what this tests hardly depends on the database")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", metafunc.config.getoption("--backends").split(","), scope="session")
+        every = "sqlite" if metafunc.definition.get_closest_marker("any_backend") else "sqlite,postgres"
+        asked = metafunc.config.getoption("--backends") or every
+        metafunc.parametrize("backend", asked.split(","), scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,7 +23,7 @@ LOOK_SEC: Final = 0.3
 MISSING_SEC: Final = 0.5
 RECONNECT_SEC: Final = 0.2
 # Of a server that was started anew: its workers need that long to come back.
-GATHER_SEC: Final = 2.0
+GATHER_SEC: Final = 3.0
 
 _HOLD: Final = "SELECT pg_advisory_lock_shared(2, %s)"
 _BEAT: Final = "SELECT procrastinate_update_heartbeat_v1(id) FROM procrastinate_workers WHERE id = %s"
@@ -63,6 +63,11 @@ class Lease:
         # Since when a worker's connection, or a job of ours that does not run here, is missing.
         self._missing: dict[str, dict[int, float]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it lasts a while: what begins now is not broken off at once for a database that was away."""
+        return time.monotonic() - self._beaten < self._lease / 2
 
     async def hold(self, worker_id: int) -> None:
         """Begins; returns when the worker counts as alive."""

@@ -28,6 +28,7 @@ _log = structlog.get_logger(__name__)
 
 RESTART_SEC: Final = 0.5
 LOOK_SEC: Final = 1.0
+RENEWAL_SEC: Final = 0.05
 # Beyond the grace of its turns, for a worker to say that it has ended.
 GOODBYE_SEC: Final = 1.0
 
@@ -54,6 +55,7 @@ class Worker:
         self._grace_sec = grace_sec
         self._now = now
         self._jobs: set[int] = set()
+        self._lease: Lease | None = None
         self._worker: JobWorker | None = None
         self._connector: PatientConnector | None = None
         self._task: asyncio.Task[None] | None = None
@@ -104,7 +106,7 @@ class Worker:
         app = open_app(self._parameters, self._run_next_turn)
         self._connector = cast(PatientConnector, app.connector)
         jobs = cast(FencedJobs, app.job_manager)
-        lease = Lease(
+        lease = self._lease = Lease(
             self._parameters,
             jobs,
             lease_sec=self._lease_sec,
@@ -155,6 +157,9 @@ class Worker:
     async def _claimed(self, context: JobContext, thread_id: str) -> Invocation | None:
         """The thread's next turn, or the one under way; None where there is none, or the job is another worker's."""
         while not self._running.draining:
+            if self._lease is not None and not self._lease.fresh:
+                await asyncio.sleep(RENEWAL_SEC)
+                continue
             try:
                 return await self._store.claim_on_thread(thread_id, self._now(), partial(still_has, job=context.job))
             except StorageFailed as error:

@@ -128,6 +128,7 @@ class Namespace:
 
     def __init__(self) -> None:
         self.name = f"w{os.getpid() % 100000}"
+        self.network = f"10.{192 + os.getpid() // 256 % 64}.{os.getpid() % 256}"
         self._wires: list[str] = []
 
     def __enter__(self) -> Namespace:
@@ -144,13 +145,14 @@ class Namespace:
     def wire(self, number: int) -> str:
         """Joins it to this machine, which is the returned address on that wire."""
         here, there = f"{self.name}h{number}", f"{self.name}n{number}"
+        mine, its = f"{self.network}.{4 * number + 1}", f"{self.network}.{4 * number + 2}"
         ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", self.name)
         self._wires.append(here)
-        ip("addr", "add", f"10.213.{number}.1/30", "dev", here)
+        ip("addr", "add", f"{mine}/30", "dev", here)
         ip("link", "set", here, "up")
-        ip("-n", self.name, "addr", "add", f"10.213.{number}.2/30", "dev", there)
+        ip("-n", self.name, "addr", "add", f"{its}/30", "dev", there)
         ip("-n", self.name, "link", "set", there, "up")
-        return f"10.213.{number}.1"
+        return mine
 
     def cut(self, number: int) -> None:
         ip("link", "set", self._wires[number], "down")
@@ -208,8 +210,9 @@ def test_a_worker_that_is_cut_off_from_the_database_stops_and_comes_back(
     stub_port = int(stub.url.rpartition(":")[2])
     with ExitStack() as stack:
         namespace = stack.enter_context(Namespace())
-        to_database = stack.enter_context(Forwarder(namespace.wire(0), database_port)).listens_on
-        to_model = stack.enter_context(Forwarder(namespace.wire(1), stub_port)).listens_on
+        here, there = namespace.wire(0), namespace.wire(1)
+        to_database = stack.enter_context(Forwarder(here, database_port)).listens_on
+        to_model = stack.enter_context(Forwarder(there, stub_port)).listens_on
         api = make_server("api", ROLE="api", WORKER_LEASE_SEC=LEASE_SEC)
         api.start()
         cut = make_server(
@@ -217,8 +220,8 @@ def test_a_worker_that_is_cut_off_from_the_database_stops_and_comes_back(
             namespace=namespace.name,
             ROLE="worker",
             WORKER_LEASE_SEC=LEASE_SEC,
-            DATABASE_URL=database_url.replace(f"127.0.0.1:{database_port}", f"10.213.0.1:{to_database}"),
-            OPENAI_BASE_URL=f"http://10.213.1.1:{to_model}/v1",
+            DATABASE_URL=database_url.replace(f"127.0.0.1:{database_port}", f"{here}:{to_database}"),
+            OPENAI_BASE_URL=f"http://{there}:{to_model}/v1",
         )
         cut.spawn()
         stub.hold(after_tokens=5, from_call=3)

@@ -23,7 +23,8 @@ serve: $(VENV)/.run
 	@exec $(BIN)/python -m server
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest tests/unit tests/integration
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/acceptance
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks

@@ -17,8 +17,9 @@ from pathlib import Path
 from benchmarks.reader import Reading, read
 from benchmarks.setting import server_over_stub
 from graph.events import Event
-from server.database import Database
 from server.event_rows import insert
+from server.sql import Connection
+from server.sqlite import SqliteDatabase
 
 CALLS, TOKENS = 60, 300
 
@@ -63,9 +64,9 @@ def _of(name: str, readings: list[Reading]) -> dict[str, float]:
 
 def _split_up(path: Path, invocation_id: str) -> None:
     """Writes the run's stream anew with an event a token, as a slow model's run has it."""
-    database = Database(path)
+    database = SqliteDatabase(path)
 
-    def work(connection: sqlite3.Connection) -> None:
+    def work(connection: Connection) -> None:
         n = connection.execute("SELECT n FROM invocations WHERE id = ?", (invocation_id,)).fetchone()[0]
         rows = connection.execute("SELECT data FROM events WHERE n = ? ORDER BY seq", (n,)).fetchall()
         events = [event for row in rows for event in _single(json.loads(row[0]))]

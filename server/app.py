@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from server import problems, report_routes, routes, thread_routes
+from server import health_routes, problems, report_routes, routes, thread_routes
 from server.services import Services
 
 
@@ -24,8 +24,10 @@ def create_app(services: Services) -> FastAPI:
 
     app = FastAPI(title="Resilient Research Agent", version="0.1.0", lifespan=lifespan)
     app.state.services = services
-    app.include_router(routes.router)
-    app.include_router(report_routes.router)
-    app.include_router(thread_routes.router)
+    app.include_router(health_routes.router)
+    if services.settings.role != "worker":
+        app.include_router(routes.router)
+        app.include_router(report_routes.router)
+        app.include_router(thread_routes.router)
     problems.install(app)
     return app

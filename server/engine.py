@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib
 import sqlite3
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,6 +16,8 @@ from graph.prices import read_prices
 from server.database import StorageFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from langchain_core.runnables import RunnableConfig
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import StateSnapshot
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
     from graph.context import Context
     from graph.ports import Ports
     from graph.state import Input, Output, State
-    from server.data_folder import DataFolder
+    from server.postgres.checkpoints import PostgresCheckpoints
     from server.settings import Settings
 
+    Saver = CheckpointSaver | PostgresCheckpoints
     Graph = CompiledStateGraph[State, Context, Input, Output]
 
 _log = structlog.get_logger(__name__)
@@ -35,12 +39,25 @@ GC_THRESHOLDS: Final = (50_000, 20, 20)
 
 
 class Engine:
-    """One graph and one checkpointer for all turns: several connections would lock each other out."""
+    """One graph and one checkpointer for all turns.
 
-    def __init__(self, settings: Settings, folder: DataFolder) -> None:
+    `checkpoints` opens the saver; `modules` are what it needs imported, in a thread of its own. Without a
+    `document_index` the documents are read anew at each start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        checkpoints: Callable[[], Awaitable[Saver]],
+        modules: tuple[str, ...],
+        document_index: Path | None,
+    ) -> None:
         self._settings = settings
-        self._folder = folder
-        self._saver: CheckpointSaver | None = None
+        self._checkpoints = checkpoints
+        self._modules = modules
+        self._document_index = document_index
+        self._saver: Saver | None = None
         self._ports: Ports | None = None
         self._loading: asyncio.Task[Graph] | None = None
         self.prices = read_prices(settings.prices_file) if settings.prices_file else None
@@ -110,12 +127,11 @@ class Engine:
             raise StorageFailed(f"The checkpoints could not be erased ({error}).") from error
 
     async def _load(self) -> Graph:
-        await asyncio.to_thread(_imported_for_good, self._settings.research_model)
-        from graph.checkpoints import open_checkpoints
+        await asyncio.to_thread(_imported_for_good, self._modules, self._settings.research_model)
         from graph.graph import build_graph
 
         try:
-            saver = self._saver = await open_checkpoints(self._folder.checkpoint_database)
+            saver = self._saver = await self._checkpoints()
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be opened ({error}).") from error
         self._ports = self._new_ports()
@@ -131,7 +147,7 @@ class Engine:
 
         settings = self._settings
         return Ports(
-            engines=lambda: engines_of(settings.searches(self._folder.document_index)),
+            engines=lambda: engines_of(settings.searches(self._document_index)),
             budget=Budget(
                 queries=settings.searches_per_phase,
                 results=settings.sources_per_phase,
@@ -144,22 +160,22 @@ class Engine:
         )
 
 
-def _imported_for_good(model: str) -> None:
+def _imported_for_good(modules: tuple[str, ...], model: str) -> None:
     """Imports what the graph needs, and takes all that exists then out of the garbage collector's sight.
 
     A full collection stopped the loop for 200 ms every two seconds of a busy server, most of it to look at modules.
     """
     gc.disable()
     try:
-        _import_all(model)
+        _import_all(modules, model)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
     finally:
         gc.enable()
 
 
-def _import_all(model: str) -> None:
-    for module in ("graph.graph", "graph.checkpoints", "graph.turn", "graph.documents"):
+def _import_all(modules: tuple[str, ...], model: str) -> None:
+    for module in ("graph.graph", *modules, "graph.turn", "graph.documents"):
         importlib.import_module(module)
     if model.startswith("openai:"):
         importlib.import_module("langchain_openai")

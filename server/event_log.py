@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from server.invocation import Invocation, find
 
 if TYPE_CHECKING:
     from server.database import Database
+    from server.sql import Connection
     from server.status import Status
 
 T = TypeVar("T")
@@ -43,6 +43,11 @@ class LiveStream:
         self._woken_at = 0.0
         self._waking: asyncio.TimerHandle | None = None
 
+    @property
+    def last(self) -> int:
+        """The highest number that was shown, 0 where none was."""
+        return self._last
+
     def since(self, position: int) -> list[bytes] | None:
         """The frames behind number `position`, which the reader has up to; None where some are not in memory."""
         behind = self._last - position
@@ -51,9 +56,12 @@ class LiveStream:
         return self._frames[-behind:] if behind > 0 else []
 
     def show(self, written: Written) -> None:
-        """Takes in what is on disk now."""
-        self._frames.extend(written.frames)
-        self._last = written.last
+        """Takes in what is on disk now; what it has, or lacks the frames before, changes nothing."""
+        new = written.last - self._last
+        if new > len(written.frames):
+            self._frames.clear()
+        self._frames.extend(written.frames[-new:] if new > 0 else [])
+        self._last = max(self._last, written.last)
         if len(self._frames) > 2 * RING_FRAMES:
             del self._frames[:-RING_FRAMES]
         self.status = written.status or self.status
@@ -120,6 +128,11 @@ class EventLog:
             if not live.users and self._live.get(invocation_id) is live:
                 del self._live[invocation_id]
 
+    @property
+    def streams(self) -> Mapping[str, LiveStream]:
+        """The streams that somebody reads or writes here, by invocation id."""
+        return self._live
+
     def writer(self, invocation: Invocation) -> StreamWriter:
         """Where the claim that `invocation` stands for writes its events."""
         return StreamWriter(self, invocation)
@@ -132,10 +145,12 @@ class EventLog:
 
     def submit(
         self,
-        work: Callable[[sqlite3.Connection], tuple[T, Mapping[str, Written]]],
+        work: Callable[[Connection], tuple[T, Mapping[str, Written]]],
         settled: Callable[[T | None, Exception | None], None],
         *,
         name: str,
+        thread: str | None,
+        alone: bool = True,
     ) -> None:
         """Queues a write that gives its result and what it added to which streams; shows that once it is on disk."""
 
@@ -148,12 +163,18 @@ class EventLog:
                     live.show(written)
             settled(result[0], None)
 
-        self._database.submit(work, show, name=name)
+        self._database.submit(work, show, name=name, thread=thread, alone=alone)
 
-    async def transact(self, work: Callable[[sqlite3.Connection], tuple[T, Mapping[str, Written]]], *, name: str) -> T:
+    async def transact(
+        self,
+        work: Callable[[Connection], tuple[T, Mapping[str, Written]]],
+        *,
+        name: str,
+        thread: str | None,
+    ) -> T:
         """Does such a write and returns its result once it is on disk. Raises what `work` does, or `StorageFailed`."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.submit(work, into(future), name=name)
+        self.submit(work, into(future), name=name, thread=thread)
         return await future
 
     def forget(self, invocation_id: str) -> None:
@@ -175,7 +196,7 @@ class EventLog:
     async def opened(self, invocation_id: str, position: int) -> tuple[Invocation | None, list[bytes] | None]:
         """The invocation, and up to 2,000 of its frames behind number `position`; None where they are removed."""
 
-        def read(connection: sqlite3.Connection) -> tuple[Invocation | None, list[bytes] | None]:
+        def read(connection: Connection) -> tuple[Invocation | None, list[bytes] | None]:
             invocation = find(connection, "WHERE id = ?", invocation_id)
             if invocation is None or invocation.events_removed:
                 return invocation, None
@@ -232,7 +253,7 @@ class StreamWriter:
         at = self._log.now()
         last = self._log.stamped(ending.event)
 
-        def work(connection: sqlite3.Connection) -> tuple[None, Mapping[str, Written]]:
+        def work(connection: Connection) -> tuple[None, Mapping[str, Written]]:
             append(connection, self._invocation, [])
             if last["type"] == "winding_down":
                 waiting = waiting_steers(connection, self._invocation.thread_id)
@@ -240,15 +261,15 @@ class StreamWriter:
             written = end(connection, self._invocation, replace(ending, event=last), at=at)
             return None, {self._invocation.id: written}
 
-        await self._log.transact(work, name="terminal")
+        await self._log.transact(work, name="terminal", thread=self._invocation.thread_id)
 
     def _write(self) -> None:
         events, self._gathered, self._writing = self._gathered, [], True
 
-        def work(connection: sqlite3.Connection) -> tuple[None, Mapping[str, Written]]:
+        def work(connection: Connection) -> tuple[None, Mapping[str, Written]]:
             return None, {self._invocation.id: append(connection, self._invocation, events)}
 
-        self._log.submit(work, self._written, name="events")
+        self._log.submit(work, self._written, name="events", thread=self._invocation.thread_id, alone=False)
 
     def _written(self, _: None, error: Exception | None) -> None:
         self._writing = False

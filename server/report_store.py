@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import orjson
 
 from server.database import Database
 from server.spent_rows import spent_of
+from server.sql import Connection
 
 if TYPE_CHECKING:
     from graph.report import Report
@@ -34,7 +34,7 @@ class ReportStore:
     async def of(self, invocation: Invocation) -> StoredReport | None:
         """The report that an ended turn left."""
 
-        def read(connection: sqlite3.Connection) -> StoredReport | None:
+        def read(connection: Connection) -> StoredReport | None:
             row = connection.execute("SELECT markdown, document FROM reports WHERE n = ?", (invocation.n,)).fetchone()
             return None if row is None else StoredReport(row[0], orjson.loads(row[1]) if row[1] else None)
 

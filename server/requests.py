@@ -74,8 +74,8 @@ class StartRequest(BaseModel):
 
     @property
     def text(self) -> str:
-        """What was said, without the blanks around it."""
-        return (self.message or self.topic or "").strip()
+        """What was said, without the blanks around it. A NUL, which PostgreSQL's text cannot hold, becomes U+FFFD."""
+        return (self.message or self.topic or "").replace("\0", "\ufffd").strip()
 
 
 class CancelRequest(BaseModel):

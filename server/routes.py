@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from server.accept import Accepted, NotResumable, QueueFull, ThreadBusy
 from server.asked import new_invocation, refused, resumption
+from server.health_routes import check_open
 from server.invocation import Invocation, Wish
 from server.problems import Problem
 from server.records import record_of
@@ -30,7 +31,7 @@ CRASH_DELAY_SEC = 0.3
 @router.post("/invocations", status_code=202)
 async def start(request: Request, parts: Parts) -> Response:
     """Starts a turn on a thread; a thread that is busy is steered by it."""
-    _check_open(parts)
+    check_open(parts)
     body = await read_start(request)
     if parts.settings.demo_mode and body.text == "crash":
         return _crash()
@@ -94,7 +95,7 @@ async def cancel(invocation_id: str, request: Request, parts: Parts) -> Response
 @router.post("/invocations/{invocation_id}/resume", status_code=202)
 async def resume(invocation_id: str, request: Request, parts: Parts) -> Response:
     """Goes on where a turn stopped that failed, was cancelled or timed out: as a new invocation."""
-    _check_open(parts)
+    check_open(parts)
     stopped = await known_invocation(invocation_id, parts)
     new = resumption(request, stopped, parts)
     try:
@@ -104,28 +105,9 @@ async def resume(invocation_id: str, request: Request, parts: Parts) -> Response
     return await _taken(request, parts, accepted, 0)
 
 
-@router.get("/liveness")
-async def liveness() -> dict[str, str]:
-    """The process is up; touches no database."""
-    return {"status": "alive"}
-
-
-@router.get("/readiness")
-async def readiness(parts: Parts) -> dict[str, str]:
-    """Ready to take work: a write reaches the disk, and the process is not about to end."""
-    _check_open(parts)
-    await parts.store.probe()
-    return {"status": "ready"}
-
-
 def _stream(parts: Services, invocation: Invocation, position: int, headers: dict[str, str]) -> Response:
     frames = follow(parts.log, invocation.id, position)
     return stream_response(frames, ping_sec=parts.settings.sse_ping_sec, headers=headers)
-
-
-def _check_open(parts: Services) -> None:
-    if parts.lifecycle.phase == "draining":
-        raise Problem(503, "The server is about to end and takes no new work.", headers={"Retry-After": "5"})
 
 
 def _headers(invocation: Invocation) -> dict[str, str]:

@@ -15,6 +15,7 @@ import structlog
 from graph.context import Context
 from graph.events import Event
 from graph.seen import Seen
+from server.claims import under_claim
 from server.database import StorageFailed
 from server.endings import Drained, failed, finished, how_it_failed
 from server.event_rows import Ending, Superseded
@@ -37,6 +38,7 @@ class Left(Enum):
     DRAINED = auto()
     STORAGE_FAILED = auto()
     SUPERSEDED = auto()
+    BROKEN_OFF = auto()
 
 
 class Runner:
@@ -52,7 +54,7 @@ class Runner:
         """Runs the turn that was claimed; only `ENDED` has given it an end state."""
         log = _log.bind(thread=invocation.thread_id, invocation=invocation.id)
         try:
-            with self._event_log.attached(invocation.id):
+            with self._event_log.attached(invocation.id), under_claim(invocation):
                 status = await self._run(invocation, handle)
         except Superseded as error:
             log.warning("turn_superseded", reason=str(error))

@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from graph.models import ModelUnusable
@@ -31,7 +31,16 @@ class Settings(ModelSettings, SearchSettings):
     host: Annotated[str, Field(description="address to listen on: loopback only")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8088
     data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
-    database_url: Annotated[str | None, Field(description="unset: SQLite in DATA_DIR")] = None
+    database_url: Annotated[
+        SecretStr | None, Field(description="postgresql://…, which several hosts share; unset: SQLite in DATA_DIR")
+    ] = None
+    role: Annotated[
+        Literal["all", "api", "worker"], Field(description="all, api (runs no turns) or worker (takes no requests)")
+    ] = "all"
+    worker_lease_sec: Annotated[
+        float,
+        Field(ge=1, le=3600, description="silence of a worker after which others take over its runs (PostgreSQL)"),
+    ] = 10
     num_phases: Annotated[int, Field(ge=1, le=1000, description="phases of a run")] = 15
     calls_per_phase: Annotated[int, Field(ge=1, le=100, description="model calls in a phase")] = 4
     target_output_tokens: Annotated[
@@ -63,22 +72,30 @@ class Settings(ModelSettings, SearchSettings):
     ] = "info"
     log_format: Annotated[Literal["json", "console"], Field(description="json or console")] = "json"
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "role", mode="before")
     @classmethod
     def _in_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod
-    def _sqlite_only(cls, value: str | None) -> str | None:
-        if value is not None:
-            raise ValueError("this version stores in SQLite only: leave DATABASE_URL unset")
+    def _postgres_only(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://, or be unset for SQLite in DATA_DIR")
         return value
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> Self:
         if not is_loopback(self.host):
             raise ValueError(f"HOST={self.host} is not loopback, and this version has no API keys: use 127.0.0.1")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_where_split(self) -> Self:
+        if self.role != "all" and self.database_url is None:
+            raise ValueError(
+                f"ROLE={self.role} needs a DATABASE_URL that the hosts share: SQLite has one process alone"
+            )
         return self
 
     def searches(self, index: Path | None) -> SearchSetup:
@@ -96,10 +113,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def read_settings() -> Settings:
-    """The settings of this process. Raises `SettingsInvalid` with one sentence."""
+def read_settings(**given: str) -> Settings:
+    """The settings of this process; `given` come before the environment. Raises `SettingsInvalid` with one sentence."""
     try:
-        settings = Settings()
+        settings = Settings(**given)  # type: ignore[arg-type]  # words as the environment has them
         settings.check_models()
         check_setup(settings.searches(None))
         if settings.prices_file is not None:

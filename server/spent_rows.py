@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 
 from graph.events import Event
 from graph.usage import Spent, total
+from server.sql import Connection
 
 
 def spent_told(event: Event) -> Iterator[Spent]:
@@ -25,12 +25,13 @@ def spent_told(event: Event) -> Iterator[Spent]:
         yield from event.get("spent", [])
 
 
-def add_spent(connection: sqlite3.Connection, n: int, row: Spent) -> None:
+def add_spent(connection: Connection, n: int, row: Spent) -> None:
     """Adds a row to what invocation `n` cost, and to its sum."""
     connection.execute(
         "INSERT INTO spent (n, phase, role, model, calls, input_tokens, output_tokens) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (n, phase, role, model) DO UPDATE SET calls = calls + excluded.calls,"
-        " input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens",
+        " ON CONFLICT (n, phase, role, model) DO UPDATE SET calls = spent.calls + excluded.calls,"
+        " input_tokens = spent.input_tokens + excluded.input_tokens,"
+        " output_tokens = spent.output_tokens + excluded.output_tokens",
         (n, *_values(row)),
     )
     connection.execute(
@@ -39,13 +40,14 @@ def add_spent(connection: sqlite3.Connection, n: int, row: Spent) -> None:
     )
 
 
-def replace_spent(connection: sqlite3.Connection, n: int, rows: Sequence[Spent]) -> None:
+def replace_spent(connection: Connection, n: int, rows: Sequence[Spent]) -> None:
     """Puts `rows` in place of what is known of invocation `n`."""
     connection.execute("DELETE FROM spent WHERE n = ?", (n,))
-    connection.executemany(
-        "INSERT INTO spent (n, phase, role, model, calls, input_tokens, output_tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        ((n, *_values(row)) for row in rows),
-    )
+    for row in rows:
+        connection.execute(
+            "INSERT INTO spent (n, phase, role, model, calls, input_tokens, output_tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (n, *_values(row)),
+        )
     usage = total(rows)
     connection.execute(
         "UPDATE invocations SET input_tokens = ?, output_tokens = ? WHERE n = ?",
@@ -53,13 +55,24 @@ def replace_spent(connection: sqlite3.Connection, n: int, rows: Sequence[Spent])
     )
 
 
-def spent_of(connection: sqlite3.Connection, n: int) -> list[Spent]:
-    """What invocation `n` cost, by phase."""
+def spent_of(connection: Connection, n: int) -> list[Spent]:
+    """What invocation `n` cost, by phase, then by role and model."""
     rows = connection.execute(
-        "SELECT phase, role, model, calls, input_tokens, output_tokens FROM spent WHERE n = ? ORDER BY phase, rowid",
+        "SELECT phase, role, model, calls, input_tokens, output_tokens FROM spent WHERE n = ?"
+        " ORDER BY phase, role, model",
         (n,),
     )
-    return [Spent(**dict(row)) for row in rows]  # type: ignore[typeddict-item]  # its columns are the fields
+    return [
+        Spent(
+            phase=row["phase"],
+            role=row["role"],
+            model=row["model"],
+            calls=row["calls"],
+            input_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens"],
+        )
+        for row in rows
+    ]
 
 
 def _values(row: Spent) -> tuple[int, str, str, int, int, int]:

@@ -32,7 +32,7 @@ async def thread(thread_id: str, parts: Parts) -> dict[str, Any]:
         "thread_id": thread_id,
         "status": "idle" if all(turn.status.ended for turn in turns) else "busy",
         # Of the turn begun last, which need not be the newest: a steer goes before turns that were enqueued earlier.
-        "topic": max(turns, key=lambda turn: (turn.started_at or 0.0, -turn.n)).topic,
+        "topic": max(turns, key=lambda turn: (turn.started_at is not None, turn.turn, -turn.n)).topic,
         **_state(snapshot),
         "interrupts": [
             {"id": interrupt.id, "value": interrupt.value, "response_schema": interrupt.response_schema}
@@ -62,7 +62,7 @@ async def erase(thread_id: str, parts: Parts) -> Response:
     """Erases the thread: checkpoints, events, reports and records."""
     await _turns(thread_id, parts)
     try:
-        with parts.store.erasing(thread_id):
+        async with parts.store.erasing(thread_id):
             await parts.retention.check_idle(thread_id)
             await parts.engine.erase(thread_id)
             await parts.retention.erase_rows(thread_id)

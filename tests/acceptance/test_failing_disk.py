@@ -20,6 +20,8 @@ from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation
 from tests.openai_stub.process import ModelStub
 
+pytestmark = pytest.mark.backends("sqlite")
+
 
 def ending(server: ServerProcess) -> str:
     """What a server that cannot start says on its way out: one sentence."""

@@ -45,7 +45,8 @@ def replace_spent(connection: Connection, n: int, rows: Sequence[Spent]) -> None
     connection.execute("DELETE FROM spent WHERE n = ?", (n,))
     for row in rows:
         connection.execute(
-            "INSERT INTO spent (n, phase, role, model, calls, input_tokens, output_tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO spent (n, phase, role, model, calls, input_tokens, output_tokens)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (n, *_values(row)),
         )
     usage = total(rows)

@@ -23,7 +23,6 @@ class RunConfig(TypedDict, total=False):
     run_timeout_sec: float
     token_budget: int
     model: str
-    documents: str
 
 
 @dataclass(frozen=True)

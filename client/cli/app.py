@@ -49,7 +49,6 @@ def run(
     inter: options.InterRest = None,
     time_limit: options.TimeLimit = None,
     budget: options.Budget = None,
-    document_set: options.Uploaded = None,
     server: options.Server = "",
     data: options.Data = None,
     documents: options.Documents = None,
@@ -59,7 +58,7 @@ def run(
 
     Without a running server it brings its own, which it starts again if it crashes.
     """
-    config = _config(phases, calls, tokens, model, intra, inter, time_limit, budget, document_set)
+    config = _config(phases, calls, tokens, model, intra, inter, time_limit, budget)
     place, session = Place(server, data, documents, embedded), Session.of_process()
     raise typer.Exit(_run(session, place, topic_of(topic), thread, config, Followed(reports, as_json)))
 
@@ -77,11 +76,10 @@ def start(
     inter: options.InterRest = None,
     time_limit: options.TimeLimit = None,
     budget: options.Budget = None,
-    document_set: options.Uploaded = None,
     server: options.Server = "",
 ) -> None:
     """Start a run on a running server and print its id, without following it."""
-    config = _config(phases, calls, tokens, model, intra, inter, time_limit, budget, document_set)
+    config = _config(phases, calls, tokens, model, intra, inter, time_limit, budget)
     session = Session.of_process()
     with session.reach(Place(server), tell=session.say, new=True, may_embed=False) as found:
         started = found.client.start(topic_of(topic), thread_id=thread or None, config=config or None)
@@ -350,7 +348,6 @@ def _config(
     inter: float | None,
     time_limit: float | None,
     budget: int | None,
-    document_set: str | None,
 ) -> RunConfig:
     """What was given of the turn's configuration."""
     given = {
@@ -362,7 +359,6 @@ def _config(
         "inter_phase_cooldown_sec": inter,
         "run_timeout_sec": time_limit,
         "token_budget": budget,
-        "documents": document_set,
     }
     return cast(RunConfig, {name: value for name, value in given.items() if value is not None})
 

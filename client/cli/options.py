@@ -81,7 +81,3 @@ Budget: TypeAlias = Annotated[
 Model: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME", help="offline, or openai:<name>.", rich_help_panel=RUN)
 ]
-Uploaded: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--document-set", metavar="NAME", help="A document set of the server.", rich_help_panel=RUN),
-]

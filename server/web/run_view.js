@@ -74,8 +74,8 @@ class RunView {
     this.tabs = tabs(panels, (shown) => this.shown(shown));
     const plan = el("details", { class: "plan card", open: matchMedia("(min-width: 760px)").matches }, el("summary", {}, el("h2", {}, "Plan")), this.timeline.element);
     this.element = el("div", { class: "run" },
-      el("header", { class: "run-head" }, el("div", { class: "status-row" }, this.mark, this.link), this.topic, this.facts, this.banner,
-        el("div", { class: "progress-row" }, this.bar, el("p", {}, this.where, " ", this.left_), this.numbers), this.actions),
+      el("header", { class: "run-head" }, el("div", { class: "status-row" }, this.mark, this.link, this.actions), this.topic, this.facts, this.banner,
+        el("div", { class: "progress-row" }, this.bar, el("p", {}, this.where, " ", this.left_), this.numbers)),
       el("div", { class: "run-body" }, plan, el("section", { class: "card panel", "aria-label": "Results" }, this.tabs.element, panels.map((panel) => panel.element))));
     this.tabs.choose("text");
   }
@@ -134,7 +134,9 @@ class RunView {
   }
 
   setStatus(status) {
-    if (this.status === status || (ENDED.has(this.status) && status === "running")) return;
+    // A record that was asked for earlier may come later: a run does not go back.
+    const rank = (name) => ["", "queued", "running"].indexOf(name) + 1 || 4;
+    if (rank(status) <= rank(this.status)) return;
     this.status = status;
     this.mark.replaceChildren(badge(status));
     const ended = ENDED.has(status);

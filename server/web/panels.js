@@ -66,12 +66,13 @@ function sourceItem(source) {
 
 export class NotesPane {
   constructor() {
-    this.element = el("ol", { class: "notes" });
+    this.list = el("ol", { class: "notes" });
+    this.element = el("div", {}, this.list);
   }
 
   update(run) {
-    for (const note of run.notes.slice(this.element.childElementCount)) {
-      this.element.append(el("li", { class: note.kind }, el("time", {}, when(note.at)), " ", note.text));
+    for (const note of run.notes.slice(this.list.childElementCount)) {
+      this.list.append(el("li", { class: note.kind }, el("time", {}, when(note.at)), " ", note.text));
     }
   }
 }

@@ -205,6 +205,7 @@ class RunView {
   drawFacts(call) {
     const { run, record } = this;
     if (run.topic) setText(this.topic, run.topic);
+    this.topic.title = this.topic.textContent;
     const facts = [record && when(record.started_at ?? record.created_at), run.model && `model ${run.model}`,
       run.perPhase && `${count(run.total, "phase")} of ${count(run.perPhase, "call")}`];
     setText(this.facts, facts.filter(Boolean).join(" · "));

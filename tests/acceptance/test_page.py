@@ -92,7 +92,7 @@ def test_killed_under_the_open_page(
     # What is shown of the call that was repeated is its last attempt, whole and once.
     page.locator(".call").nth(2).click()
     shown = page.locator(".text-scroll .prose:not(.streaming)")
-    expect(shown).to_be_visible()
+    expect(shown).to_contain_text(subcall_texts(frames)[2, 1].split()[0])
     assert shown.inner_text().split() == subcall_texts(frames)[2, 1].split()
 
 
@@ -175,13 +175,20 @@ def test_hostile_text_runs_nothing_and_loads_nothing(
     assert looked.errors == []
 
 
-def test_the_policy_stops_a_script_that_gets_into_the_page(looked: Looked) -> None:
-    inserted = """() => { const s = document.createElement('script'); s.src = 'https://example.org/x.js';
-        try { s.textContent = 'window.hacked = 1'; } catch { } document.body.append(s); return window.hacked; }"""
-    assert looked.page.evaluate(inserted) is None
-    with pytest.raises(Exception, match="Trusted"):
-        looked.page.evaluate("() => { document.body.innerHTML = '<img src=x onerror=alert(1)>'; }")
-    looked.errors.clear()  # The browser says what it refused.
+INSERTED = [
+    "const s = document.createElement('script'); s.src = 'https://example.org/x.js'; document.body.append(s)",
+    "const s = document.createElement('script'); s.textContent = 'window.hacked = 1'; document.body.append(s)",
+    "document.body.innerHTML = '<img src=x onerror=window.hacked=1>'",
+    "document.body.setAttribute('onclick', 'window.hacked = 1'); document.body.click()",
+]
+
+
+@pytest.mark.parametrize("script", INSERTED)
+def test_the_policy_stops_a_script_that_gets_into_the_page(looked: Looked, script: str) -> None:
+    refused = looked.page.evaluate(f"() => {{ try {{ {script} }} catch (error) {{ return String(error); }} }}")
+    assert looked.page.evaluate("window.hacked") is None
+    assert refused or looked.errors, "the browser refused nothing"
+    looked.errors.clear()
 
 
 def test_citations_lead_to_their_sources_and_back(context: BrowserContext, make_server: MakeServer) -> None:

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from client.cli.place import Reached
-from client.cli.report_file import report_path, write_report
+from client.cli.report_file import check_writable, report_path, write_report
 from client.cli.session import Session, own_name
 from client.cli.view import View
 from client.errors import RequestRefused, StreamGone
@@ -31,6 +31,7 @@ class Followed:
 
 def follow_to_end(session: Session, found: Reached, invocation_id: str, options: Followed, view: View) -> int:
     """The exit code. The report's path is the one thing on stdout, unless that has the events."""
+    check_writable(options.reports, "reports")
     try:
         with contextlib.suppress(StreamGone):  # Past their retention: the record and the report are still there.
             for event in found.client.follow(invocation_id, on_away=view.away):

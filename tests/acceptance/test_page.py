@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.acceptance.browser import CHROMIUM, DESKTOP, PHONE, Looked, chromium

@@ -73,7 +73,7 @@ def test_the_report_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
     ("given", "topic"),
     [("", DEFAULT_TOPIC), (" \n\t", DEFAULT_TOPIC), (" Owls ", "Owls"), ("a\udcff", "a?")],
 )
-def test_topic(given: str | None, topic: str) -> None:
+def test_topic(given: str, topic: str) -> None:
     assert topic_of(given) == topic
 
 

@@ -7,12 +7,14 @@ export class Problem extends Error {
   }
 }
 
+const PATIENCE = 15000;
 let skew = 0; // milliseconds that the server's clock is ahead of ours, to the second
 
 export const serverNow = () => Date.now() + skew;
 
 async function ask(path, { method = "GET", body, accept = "application/json", headers = {} } = {}) {
-  const options = { method, headers: { Accept: accept, ...headers }, cache: "no-store" };
+  // On a connection that died without a word, an answer never comes.
+  const options = { method, headers: { Accept: accept, ...headers }, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";

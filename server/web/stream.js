@@ -28,9 +28,13 @@ export class RunStream {
   open() {
     this.source?.close();
     if (this.over) return;
+    this.openedAt = Date.now();
     const source = new EventSource(api.streamUrl(this.id, this.last));
     this.source = source;
-    source.onopen = () => this.state("live");
+    source.onopen = () => {
+      this.heard = Date.now();
+      this.state("live");
+    };
     source.onmessage = (message) => this.take(message);
     source.onerror = () => source === this.source && this.lost();
     source.addEventListener("done", () => this.end("ended"));
@@ -40,6 +44,7 @@ export class RunStream {
   reopen() {
     clearTimeout(this.timer);
     this.delay = FIRST_DELAY;
+    if (!this.over && this.current) this.state("reconnecting");
     this.open();
   }
 
@@ -103,13 +108,18 @@ export class RunStream {
     const slept = Date.now() - this.ticked > 4 * TICK;
     this.ticked = Date.now();
     if (this.hiddenAt && Date.now() - this.hiddenAt > HIDDEN) return this.pause();
-    if (slept) return this.reopen();
+    if (slept || this.stuck) return this.reopen();
     // Silent may be a long call, or a connection that died without a word.
     if (this.current === "live" && Date.now() - this.heard > SILENCE) {
       this.heard = Date.now();
       const behind = await api.record(this.id).then((record) => record.last_event_id > this.last, () => true);
       if (behind && !this.over) this.reopen();
     }
+  }
+
+  // Connecting for long: the packets go nowhere.
+  get stuck() {
+    return this.source.readyState === EventSource.CONNECTING && Date.now() - this.openedAt > SILENCE;
   }
 
   pause() {

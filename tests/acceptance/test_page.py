@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,6 +95,51 @@ def test_killed_under_the_open_page(
     shown = page.locator(".text-scroll .prose:not(.streaming)")
     expect(shown).to_contain_text(subcall_texts(frames)[2, 1].split()[0])
     assert shown.inner_text().split() == subcall_texts(frames)[2, 1].split()
+
+
+def test_a_connection_that_died_without_a_word(
+    looked: Looked, server: ServerProcess, client: ResearchClient, stub: ModelStub
+) -> None:
+    """As behind a sleep: nothing closes the connection, and an hour has passed."""
+    page = looked.page
+    page.clock.install()
+    page.reload()
+    stub.hold(after_tokens=4)
+    invocation = looked.start("Bridges")
+    expect(page.locator(".streaming", has_text="word3")).to_be_visible()
+    server.signal(signal.SIGSTOP)
+    page.clock.fast_forward("01:00:00")
+    expect(page.get_by_text("Reconnecting")).to_be_visible()
+    server.signal(signal.SIGCONT)
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    stub.release()
+    looked.status("completed")
+    check_invocation(client, invocation)
+
+
+def test_a_laptop_without_its_network(looked: Looked, context: BrowserContext, stub: ModelStub) -> None:
+    page = looked.page
+    stub.hold(after_tokens=4)
+    looked.start("Bridges")
+    expect(page.locator(".streaming", has_text="word3")).to_be_visible()
+    context.set_offline(True)
+    stub.release()
+    context.set_offline(False)
+    looked.status("completed")
+
+
+def test_two_pages_see_the_same(looked: Looked, context: BrowserContext, stub: ModelStub) -> None:
+    stub.hold(after_tokens=4, from_call=2)
+    looked.start("Bridges")
+    stub.wait_for_calls(1, state="held")
+    other = Looked(context, SHOTS)
+    other.page.goto(looked.page.url)
+    stub.release()
+    for each in (looked, other):
+        each.status("completed")
+        expect(each.page.locator(".report h2", has_text="Sources")).to_be_visible()
+    assert looked.page.locator(".report").inner_text() == other.page.locator(".report").inner_text()
+    assert other.errors == []
 
 
 def test_a_run_is_steered(looked: Looked, client: ResearchClient, stub: ModelStub) -> None:

@@ -94,6 +94,15 @@ class PhaseEnd(Timed):
     duration_sec: float
 
 
+class Indexing(Timed):
+    """How far the reading of the documents is, before a phase's first search of them."""
+
+    type: Literal["indexing"]
+    phase: int
+    done: int
+    of: int
+
+
 class Sources(Timed):
     """What the search of a phase found."""
 
@@ -204,6 +213,7 @@ Event: TypeAlias = (
     | Recovered
     | PhaseStart
     | PhaseEnd
+    | Indexing
     | Sources
     | SubcallStart
     | SubcallEnd

@@ -8,7 +8,8 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.staticfiles import StaticFiles
 
-from server import routes
+from graph.search.setup import search_names
+from server import report_routes
 from server.asked import server_defaults
 from server.problems import Problem
 from server.rendering import html_of
@@ -81,9 +82,10 @@ async def page(request: Request) -> Response:
 
 @router.get("/web/settings")
 async def settings(parts: Parts) -> dict[str, Any]:
-    """What the form shows: the server's defaults for a turn, and the documents that it searches."""
+    """What the form shows: the server's defaults for a turn, and what it searches."""
     return {
         "defaults": server_defaults(parts.settings) | {"phases": parts.settings.num_phases},
+        "searches": search_names(parts.settings.search),
         "documents": _documents(parts.settings),
         "server": {"demo_mode": parts.settings.demo_mode},
     }
@@ -92,7 +94,7 @@ async def settings(parts: Parts) -> dict[str, Any]:
 @router.get("/web/invocations/{invocation_id}/report")
 async def report(invocation_id: str, parts: Parts) -> Response:
     """The report as a fragment of safe HTML."""
-    markdown = await routes.report(invocation_id, parts, "markdown")
+    markdown = await report_routes.report(invocation_id, parts, "markdown")
     return _fragment(bytes(markdown.body).decode())
 
 

@@ -50,9 +50,14 @@ function startForm() {
   return form;
 }
 
-function searchSentence({ documents }) {
-  if (documents.kind === "folder") return `Searches the server's documents: ${documents.name}.`;
-  return "Searches the small corpus that ships with the agent. To search your own documents, start the server with DOCUMENTS_DIR.";
+function searchSentence({ searches, documents }) {
+  const others = searches.filter((name) => name !== "documents");
+  const places = others.length ? [`the web (${others.join(", ")})`] : [];
+  if (searches.includes("documents")) {
+    places.unshift(documents.kind === "folder" ? `the server's documents (${documents.name})` : "the small corpus that ships with the agent");
+  }
+  const hint = documents.kind === "shipped" && !others.length ? " To search your own documents, start the server with DOCUMENTS_DIR." : "";
+  return `Searches ${places.join(" and ")}.${hint}`;
 }
 
 const FIELDS = [

@@ -128,7 +128,11 @@ const HANDLERS = {
   phase_end(run, event) {
     Object.assign(run.phase(event.phase), { title: event.title, state: "done", seconds: event.duration_sec });
   },
+  indexing(run, event) {
+    run.indexing = { done: event.done, of: event.of };
+  },
   sources(run, event) {
+    run.indexing = null;
     run.phase(event.phase).sources = Array.isArray(event.items) ? event.items : [];
   },
   subcall_start(run, event) {

@@ -237,7 +237,8 @@ class RunView {
   }
 
   doingSentence(call) {
-    const { rest } = this.run;
+    const { rest, indexing } = this.run;
+    if (indexing && !ENDED.has(this.status)) return `Reading documents: ${number(indexing.done)} of ${count(indexing.of, "file")}`;
     if (rest && this.chosen === null) {
       const left = (rest.until - serverNow()) / 1000;
       if (left > 0) return `${rest.kind === "retry" ? "Trying again" : "Cooldown: next call"} in ${clock(left)}`;

@@ -1,6 +1,7 @@
 # make run TOPIC="…" [DOCUMENTS=folder]: one research run, from nothing.   make serve: the server, left running.
 # make test: all tests.   make check: ruff and mypy.   make lock: resolve the dependencies anew.
 # make bench: all benchmarks, a JSON line each, in about eight minutes.
+# make demo: a run is killed, comes back, is steered and reported, on one screen.   make pictures: those of the README.
 # make torture [KILLS=200] [SEED=1]: kills the server at random under running turns, and checks every promise.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -14,10 +15,13 @@ override DOCUMENTS := $(value DOCUMENTS)
 KILLS ?= 200
 SEED ?= 1
 
-.PHONY: run serve test bench torture check format lock clean
+.PHONY: run demo serve pictures test bench torture check format lock clean
 
 run: $(VENV)/.run
-	@$(BIN)/python -m client run $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
+	@$(BIN)/research run --embedded $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
+
+demo: $(VENV)/.run
+	@$(BIN)/research demo
 
 serve: $(VENV)/.run
 	@exec $(BIN)/python -m server
@@ -28,6 +32,9 @@ test: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
+
+pictures: $(VENV)/.dev
+	@$(BIN)/python -m tests.acceptance.pictures
 
 torture: $(VENV)/.dev
 	@$(BIN)/python -m tests.acceptance.torture --kills $(KILLS) --seed $(SEED)
@@ -44,11 +51,13 @@ lock:
 clean:
 	rm -rf $(VENV)
 
-$(VENV)/.%: requirements/%.txt
+# The checkout itself comes last, editable: for the command `research`, from any folder. Nothing more is fetched for it.
+$(VENV)/.%: requirements/%.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked packages of $< …" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 export TOPIC DOCUMENTS

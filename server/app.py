@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from server import health_routes, problems, report_routes, routes, thread_routes
+from server import health_routes, problems, report_routes, routes, thread_routes, web_routes
 from server.services import Services
 
 
@@ -29,5 +29,6 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(routes.router)
         app.include_router(report_routes.router)
         app.include_router(thread_routes.router)
+        web_routes.install(app)
     problems.install(app)
     return app

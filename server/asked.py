@@ -22,7 +22,7 @@ def new_invocation(request: Request, body: StartRequest, parts: Services) -> New
     """The turn that a `POST /invocations` asks for. Raises `Problem` for a bad name."""
     thread_id = body.thread_id or request.query_params.get("agent_session_id", new_thread_id())
     now = parts.now()
-    defaults, given = _defaults(parts.settings), _given(body.config)
+    defaults, given = server_defaults(parts.settings), _given(body.config)
     whole = {**defaults, **given}
     return NewInvocation(
         id=_id(request, now),
@@ -95,7 +95,7 @@ def _given(config: RunConfig) -> dict[str, Any]:
     return given
 
 
-def _defaults(settings: Settings) -> dict[str, Any]:
+def server_defaults(settings: Settings) -> dict[str, Any]:
     """The whole configuration of a turn whose request sets nothing."""
     return {
         "model": settings.research_model,

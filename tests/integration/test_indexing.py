@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client.lines import line_of
+from client.cli.lines import line_of
 from graph.context import Context
 from graph.documents import open_documents
 from graph.graph import build_graph

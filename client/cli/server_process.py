@@ -15,8 +15,8 @@ from typing import Self
 
 import httpx2
 
-from client.errors import ServerDidNotStart
-from client.event import printable
+from client.cli.errors import ServerDidNotStart
+from client.fields import printable
 
 _HOST = "127.0.0.1"
 _STOP_LIMIT_SEC = 15.0
@@ -24,11 +24,16 @@ _POLL_SEC = 0.05
 _PROBE_TIMEOUT_SEC = 2.0
 _LOG_TAIL_BYTES = 8192
 
+# -P: the folder that the user stands in may have a `server` of its own; ours lies beside `client`.
+COMMAND = (sys.executable, "-P", "-m", "server")
+BESIDE = str(Path(__file__).resolve().parents[2])
+
 
 class ServerProcess:
     """Starts with `with` or `start()`, and again on the same port after it ended. It logs to the end of `log`.
 
-    `env` goes over the current environment. Raises `ServerDidNotStart`, with the server's own last words.
+    `env` is its environment; without a `port` it takes a free one. Raises `ServerDidNotStart`, with the
+    server's own last words.
     """
 
     def __init__(
@@ -36,14 +41,16 @@ class ServerProcess:
         env: Mapping[str, str],
         log: Path,
         *,
+        port: int | None = None,
         start_limit_sec: float = 120.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.port = _free_port()
+        self.port = port or _free_port()
         self.url = f"http://{_HOST}:{self.port}"
         # Unbuffered, so that in the log the sentence on stderr comes last, behind all of stdout.
         own = {"HOST": _HOST, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
-        self._env = {**os.environ, **env, **own}
+        path = os.pathsep.join([BESIDE, *filter(None, [env.get("PYTHONPATH")])])
+        self._env = {**env, **own, "PYTHONPATH": path}
         self._log = log
         self._start_limit_sec = start_limit_sec
         self._monotonic = monotonic
@@ -63,8 +70,8 @@ class ServerProcess:
         with self._log.open("ab") as log:
             log_start = log.tell()
             # A process group of its own: the terminal's Ctrl-C is for the client, which then stops the server.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "server"],
+            self._process = subprocess.Popen(  # noqa: S603 - a constant
+                COMMAND,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -84,6 +91,11 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    @property
+    def pid(self) -> int:
+        """Of its process, be it that it has ended."""
+        return self._started().pid
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL where that takes over 15 s or where the wait itself is broken off."""

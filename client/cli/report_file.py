@@ -9,7 +9,7 @@ import unicodedata
 from datetime import date
 from pathlib import Path
 
-from client.errors import FolderUnusable
+from client.cli.errors import FolderUnusable
 
 _MOST_SLUG_BYTES = 80
 

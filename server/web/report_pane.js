@@ -15,11 +15,16 @@ export class ReportPane {
 
   async load() {
     try {
-      const fragment = safeFragment(await api.reportHtml(this.id));
+      const html = await api.reportHtml(this.id);
+      // The same again is left in place: somebody may be reading it, or be on a link of it.
+      if (html === this.html) return true;
+      this.html = html;
+      const fragment = safeFragment(html);
       linkCitations(fragment);
       this.body.replaceChildren(fragment);
       return true;
     } catch (error) {
+      this.html = null;
       const empty = error.status === 404 ? "No report yet: it begins with the first finished model call." : error.message;
       this.body.replaceChildren(el("p", { class: "hint" }, empty));
       return false;

@@ -20,6 +20,8 @@ from tests.acceptance.server_process import CHECKOUT, INHERITED, ServerProcess
 from tests.acceptance.transcript import check_invocation
 from tests.openai_stub.process import ModelStub
 
+pytestmark = pytest.mark.any_backend
+
 MakeServer = Callable[..., ServerProcess]
 
 QUICK = {

@@ -30,6 +30,8 @@ HOSTILE = (
     "<svg onload=window.hacked=1> ![x](https://example.org/track.png) <style>body{display:none}</style>"
 )
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -17,6 +17,8 @@ from tests.acceptance.transcript import check_invocation, events
 from tests.openai_stub.process import ModelStub
 from tests.search_stub import SearchStub
 
+pytestmark = pytest.mark.any_backend
+
 MakeServer = Callable[..., ServerProcess]
 
 

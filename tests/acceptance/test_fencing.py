@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.acceptance.client import ResearchClient
@@ -50,6 +51,13 @@ def wait_until(condition: Callable[[], bool], timeout: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s"
         time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def settled(database_url: str) -> None:
+    """A server that was started anew gives its workers time to come back before it takes any for dead."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_sleep(greatest(0, 4 - extract(epoch FROM now() - pg_postmaster_start_time())))")
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -316,4 +316,4 @@ def test_chunks_come_fast() -> None:
     del pieces
     started = time.process_time()
     made = [ChatGenerationChunk(message=AIMessageChunk(content=text)) for text in texts]
-    assert took < 3 * (time.process_time() - started), f"next to nothing but the {len(made)} chunks themselves"
+    assert took < 10 * (time.process_time() - started), f"next to nothing but the {len(made)} chunks themselves"

@@ -10,6 +10,7 @@ import structlog
 from graph.events import Event
 from graph.usage import breakdown
 from server.event_rows import Ending
+from server.owners import public
 from server.status import ENDED_BY_CAUSE, Status
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ async def failed(error: dict[str, str], turn: Turn | None, writer: StreamWriter)
 
 def report_url(invocation_id: str) -> str:
     """Where the report of an invocation is read."""
-    return f"/invocations/{invocation_id}/report"
+    return f"/invocations/{public(invocation_id)}/report"
 
 
 def _with_report(ending: Ending, report: Report | None) -> Ending:

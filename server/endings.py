@@ -56,6 +56,7 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
     """`{type, message}` of what ended a turn, in words that hold no secret. Raises `Drained` where nothing failed."""
     from langgraph.errors import GraphDrained
 
+    from graph.checkpoint_refused import CheckpointRefused
     from graph.failure import ModelFailed
     from graph.models import ModelUnusable
 
@@ -65,6 +66,9 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
         return {"type": error.failure.type, "message": error.failure.message}
     if isinstance(error, ModelUnusable):
         return {"type": "ModelUnusable", "message": str(error)}
+    if isinstance(error, CheckpointRefused):
+        _log.error("checkpoint_refused", thread=invocation.thread_id, invocation=invocation.id, reason=str(error))
+        return {"type": "CheckpointRefused", "message": str(error)}
     _log.error("turn_failed", thread=invocation.thread_id, invocation=invocation.id, exc_info=error)
     return {"type": type(error).__name__, "message": "The run met an unexpected error; the server's log tells more."}
 

@@ -7,9 +7,11 @@
 # With a PostgreSQL database that several of them share: compose.yaml, deploy/kubernetes, docs/scaling.md. Arguments go to
 # the server, as `--role worker`.
 #
-# This version has no API keys, so the server refuses every HOST that is not loopback. Inside a network namespace of its
-# own nobody could reach it: `-p 8088:8088` does NOT work. With host networking it listens on the host's 127.0.0.1:8088,
-# for programs of that host alone. To publish it, put a proxy that authenticates in front of it, on the same host.
+# Without API keys the server refuses every HOST that is not loopback: with host networking it listens on the host's
+# 127.0.0.1:8088, for programs of that host alone. With keys (docs/keys.md) it may be published, behind a proxy with TLS:
+#
+#   docker run --rm -v research-data:/data research-agent keys add alice
+#   docker run -p 8088:8088 -e HOST=0.0.0.0 --read-only --tmpfs /tmp -v research-data:/data research-agent
 
 FROM python:3.12-slim AS packages
 WORKDIR /build

@@ -21,6 +21,7 @@ from client.connection import (
     json_object,
     refusal,
     trusts_environment,
+    with_key,
 )
 from client.events import Event, MultitaskStrategy, Steering
 from client.fields import Fields
@@ -50,7 +51,7 @@ class AsyncResearchClient:
         self._sleep = sleep
         self._http = httpx2.AsyncClient(
             base_url=url,
-            headers=headers,
+            headers=with_key(headers),
             timeout=REQUEST_TIMEOUT_SEC,
             trust_env=trusts_environment(url),
             transport=transport,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 import httpx2
@@ -16,6 +17,7 @@ from client.fields import Fields, text
 LOST = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.DecodingError)
 
 DEFAULT_URL = "http://127.0.0.1:8088"
+KEY_VARIABLE = "RESEARCH_API_KEY"
 REQUEST_TIMEOUT_SEC = 30.0
 CONNECT_TIMEOUT_SEC = 10.0
 
@@ -57,6 +59,15 @@ def delays() -> Iterator[float]:
     while True:
         yield delay
         delay = min(delay * 2, _LONGEST_DELAY_SEC)
+
+
+def with_key(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """`headers` with the API key of `RESEARCH_API_KEY`, unless they bring one."""
+    given = dict(headers or {})
+    secret = os.environ.get(KEY_VARIABLE, "")
+    if not secret or {"authorization", "x-api-key"} & {name.lower() for name in given}:
+        return given
+    return {**given, "Authorization": f"Bearer {secret}"}
 
 
 def away(response: httpx2.Response) -> bool:

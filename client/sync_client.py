@@ -20,6 +20,7 @@ from client.connection import (
     json_object,
     refusal,
     trusts_environment,
+    with_key,
 )
 from client.events import Event, MultitaskStrategy, Steering
 from client.fields import Fields
@@ -49,7 +50,7 @@ class ResearchClient:
         self._sleep = sleep
         self._http = httpx2.Client(
             base_url=url,
-            headers=headers,
+            headers=with_key(headers),
             timeout=REQUEST_TIMEOUT_SEC,
             trust_env=trusts_environment(url),
             transport=transport,

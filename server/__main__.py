@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext  # noqa: E402
 
 from server.data_folder import DataFolder, DataFolderUnusable  # noqa: E402
 from server.database import DatabaseUnusable  # noqa: E402
+from server.keys import KeysUnusable  # noqa: E402
 from server.settings import Settings, SettingsInvalid, describe_settings, read_settings  # noqa: E402
 
 
@@ -30,17 +31,30 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--role", choices=("all", "api", "worker"), help="what this process does; comes before ROLE")
-    asked = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    parser.add_argument("command", nargs="?", choices=("keys",), help="keys add|list|revoke: the API keys in DATA_DIR")
+    if sys.argv[1:2] == ["keys"]:
+        return _keys(sys.argv[2:])
+    asked = {name: value for name, value in vars(parser.parse_args()).items() if value and name != "command"}
     # Until the server has a handler of its own there is nothing to wind down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = read_settings(**asked)
         with _folder(settings) as folder, _listening(settings) as listener:
             _serve(settings, folder, listener)
-    except (SettingsInvalid, DataFolderUnusable, DatabaseUnusable, PortUnusable) as error:
+    except (SettingsInvalid, DataFolderUnusable, DatabaseUnusable, KeysUnusable, PortUnusable) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _keys(arguments: list[str]) -> int:
+    from server import key_commands
+
+    try:
+        return key_commands.main(arguments, read_settings().data_dir)
+    except SettingsInvalid as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
 
 
 def _folder(settings: Settings) -> AbstractContextManager[DataFolder | None]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from graph.events import Event
 from server.event_rows import Ending, Written, end, insert
 from server.invocation import Invocation, Wish, find, select
+from server.owners import owner_of, public
 from server.sql import Connection
 from server.status import Status
 
@@ -36,7 +37,7 @@ class NewInvocation:
     """A turn as it was asked for. `id` may be the client's own name for it.
 
     `given` is what its request set; `defaults` is the whole configuration it gets for the rest on a new topic. A turn
-    on the old topic takes the rest from the turn before it, with its plan.
+    on the old topic takes the rest from the turn before it, with its plan. `max_unfinished` is its key's limit.
     """
 
     id: str
@@ -51,6 +52,7 @@ class NewInvocation:
     created_at: float
     idempotency_key: str | None = None
     resumes: str | None = None
+    max_unfinished: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def accept(connection: Connection, new: NewInvocation, *, limit: int, stamp: Sta
         return repeated
     unfinished = select(connection, "WHERE thread_id = ? AND status IN ('queued', 'running') ORDER BY n", new.thread_id)
     if unfinished and new.multitask_strategy == "reject":
-        raise ThreadBusy(f"Thread {new.thread_id} has a turn under way.")
+        raise ThreadBusy(f"Thread {public(new.thread_id)} has a turn under way.")
     waiting = [turn for turn in unfinished if turn.started_at is None]
     steers = new.multitask_strategy in _STEERS
     overtaken = [turn for turn in waiting if turn.multitask_strategy != "enqueue"] if steers else []
@@ -106,7 +108,7 @@ def accept_resumption(connection: Connection, invocation_id: str, new: NewInvoca
     if not stopped.status.ended or find(
         connection, "WHERE thread_id = ? AND status IN ('queued', 'running')", stopped.thread_id
     ):
-        raise ThreadBusy(f"Thread {stopped.thread_id} has a turn under way.")
+        raise ThreadBusy(f"Thread {public(stopped.thread_id)} has a turn under way.")
     if stopped.status not in (Status.FAILED, Status.CANCELLED, Status.TIMED_OUT):
         raise NotResumable(f"This turn is {stopped.status}: there is nothing to resume.")
     if stopped.put_back:
@@ -159,12 +161,23 @@ def _repeated(connection: Connection, new: NewInvocation) -> Accepted | None:
 def _check_room(connection: Connection, new: NewInvocation, waiting: int, limit: int) -> bool:
     """Whether the server is full, so that the new turn has to wait."""
     if waiting >= MAX_WAITING_ON_THREAD:
-        raise QueueFull(f"{MAX_WAITING_ON_THREAD} turns wait on thread {new.thread_id} already.")
+        raise QueueFull(f"{MAX_WAITING_ON_THREAD} turns wait on thread {public(new.thread_id)} already.")
+    _check_own_room(connection, new)
     count = "SELECT status, count(*) FROM invocations WHERE status IN ('queued', 'running') GROUP BY status"
     unfinished = {row[0]: int(row[1]) for row in connection.execute(count)}
     if unfinished.get("queued", 0) >= MAX_QUEUED:
         raise QueueFull(f"{MAX_QUEUED} turns wait on this server already.")
     return sum(unfinished.values()) >= limit
+
+
+def _check_own_room(connection: Connection, new: NewInvocation) -> None:
+    """Raises `QueueFull` where the key has as many unfinished turns as it may have."""
+    if new.max_unfinished is None:
+        return
+    count = "SELECT count(*) AS turns FROM invocations WHERE status IN ('queued', 'running') AND owner = ?"
+    row = connection.execute(count, (owner_of(new.thread_id),)).fetchone()
+    if row is not None and int(row[0]) >= new.max_unfinished:
+        raise QueueFull(f"This key may have {new.max_unfinished} unfinished turns, and has them.")
 
 
 def _store(connection: Connection, new: NewInvocation) -> Invocation:
@@ -175,6 +188,7 @@ def _store(connection: Connection, new: NewInvocation) -> Invocation:
         config, total = {**last.config, **new.given, **plan}, last.total_phases
     values = {
         "id": new.id,
+        "owner": owner_of(new.id),
         "idempotency_key": new.idempotency_key,
         "thread_id": new.thread_id,
         "turn": 1,
@@ -212,7 +226,7 @@ def _steer(connection: Connection, under_way: Invocation, new: NewInvocation, wi
     event = {
         "type": "steering",
         "message": new.message,
-        "invocation_id": new.id,
+        "invocation_id": public(new.id),
         "multitask_strategy": new.multitask_strategy,
     }
     return insert(connection, under_way.n, under_way.last_event_id, [stamp(event)])

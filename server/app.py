@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from server import health_routes, problems, report_routes, routes, thread_routes, web_routes
+from server import health_routes, problems, report_routes, routes, session_routes, thread_routes, web_routes
+from server.access import Access
 from server.services import Services
 
 
@@ -29,6 +30,12 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(routes.router)
         app.include_router(report_routes.router)
         app.include_router(thread_routes.router)
+        app.include_router(session_routes.router)
         web_routes.install(app)
     problems.install(app)
+    app.add_middleware(Access, ring=services.keys, hosts=_hosts(services.settings.allowed_hosts), now=services.now)
     return app
+
+
+def _hosts(names: str | None) -> frozenset[str]:
+    return frozenset(name.strip().lower() for name in (names or "").split(",") if name.strip())

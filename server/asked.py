@@ -9,7 +9,9 @@ from fastapi import Request
 from graph.context import Context
 from graph.plan import plan_titles
 from server.accept import NewInvocation, NotResumable, QueueFull, ThreadBusy
+from server.access import max_unfinished, owner
 from server.invocation import Invocation, new_invocation_id, new_thread_id
+from server.owners import owned
 from server.problems import Problem
 from server.requests import RunConfig, StartRequest, checked_name
 from server.services import Services
@@ -26,7 +28,7 @@ def new_invocation(request: Request, body: StartRequest, parts: Services) -> New
     whole = {**defaults, **given}
     return NewInvocation(
         id=_id(request, now),
-        thread_id=checked_name(thread_id, "thread_id"),
+        thread_id=owned(owner(request), checked_name(thread_id, "thread_id")),
         message=body.text,
         steering=body.steering,
         multitask_strategy=body.multitask_strategy,
@@ -38,6 +40,7 @@ def new_invocation(request: Request, body: StartRequest, parts: Services) -> New
         ),
         created_at=now,
         idempotency_key=_idempotency_key(request),
+        max_unfinished=max_unfinished(request),
     )
 
 
@@ -56,6 +59,7 @@ def resumption(request: Request, stopped: Invocation, parts: Services) -> NewInv
         total_phases=stopped.total_phases,
         created_at=now,
         idempotency_key=_idempotency_key(request),
+        max_unfinished=max_unfinished(request),
     )
 
 
@@ -68,7 +72,8 @@ def refused(error: ThreadBusy | NotResumable | QueueFull) -> Problem:
 
 def _id(request: Request, now: float) -> str:
     name = request.headers.get("x-agent-invocation-id")
-    return new_invocation_id(now) if name is None else checked_name(name, "x-agent-invocation-id")
+    chosen = new_invocation_id(now) if name is None else checked_name(name, "x-agent-invocation-id")
+    return owned(owner(request), chosen)
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -76,7 +81,7 @@ def _idempotency_key(request: Request) -> str | None:
     if key is not None and not 1 <= len(key) <= MAX_KEY:
         message = f"must be 1 to {MAX_KEY} characters"
         raise Problem(422, f"Idempotency-Key: {message}", errors=[{"field": "Idempotency-Key", "message": message}])
-    return key
+    return key and owned(owner(request), key)
 
 
 def _given(config: RunConfig) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from graph.events import Event
 from server.accept import Stamp
 from server.event_rows import Written, insert
 from server.invocation import Invocation, find
+from server.owners import public
 from server.sql import Connection
 
 
@@ -99,8 +100,8 @@ def _run_start(invocation: Invocation) -> Event:
         "type": "run_start",
         "topic": invocation.topic,
         "entry_mode": entry_mode,
-        "thread_id": invocation.thread_id,
-        "invocation_id": invocation.id,
+        "thread_id": public(invocation.thread_id),
+        "invocation_id": public(invocation.id),
         "total_phases": invocation.total_phases,
         "calls_per_phase": invocation.config["calls_per_phase"],
         "model": invocation.config["model"],

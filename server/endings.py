@@ -10,6 +10,7 @@ import structlog
 from graph.events import Event
 from graph.usage import breakdown
 from server.event_rows import Ending
+from server.owners import public
 from server.status import ENDED_BY_CAUSE, Status
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
     """`{type, message}` of what ended a turn, in words that hold no secret. Raises `Drained` where nothing failed."""
     from langgraph.errors import GraphDrained
 
+    from graph.checkpoint_refused import CheckpointRefused
     from graph.failure import ModelFailed
     from graph.models import ModelUnusable
 
@@ -64,6 +66,9 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
         return {"type": error.failure.type, "message": error.failure.message}
     if isinstance(error, ModelUnusable):
         return {"type": "ModelUnusable", "message": str(error)}
+    if isinstance(error, CheckpointRefused):
+        _log.error("checkpoint_refused", thread=invocation.thread_id, invocation=invocation.id, reason=str(error))
+        return {"type": "CheckpointRefused", "message": str(error)}
     _log.error("turn_failed", thread=invocation.thread_id, invocation=invocation.id, exc_info=error)
     return {"type": type(error).__name__, "message": "The run met an unexpected error; the server's log tells more."}
 
@@ -79,7 +84,7 @@ async def failed(error: dict[str, str], turn: Turn | None, writer: StreamWriter)
 
 def report_url(invocation_id: str) -> str:
     """Where the report of an invocation is read."""
-    return f"/invocations/{invocation_id}/report"
+    return f"/invocations/{public(invocation_id)}/report"
 
 
 def _with_report(ending: Ending, report: Report | None) -> Ending:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from server.accept import ThreadBusy
+from server.owners import public
 from server.sql import Connection
 
 # Behind this an erasure counts as broken off: its process died, and the request is to be made again.
@@ -27,4 +28,4 @@ def check_not_erased(connection: Connection, thread_id: str, now: float) -> None
     """Raises `ThreadBusy` while the thread is being erased."""
     row = connection.execute("SELECT since FROM erasures WHERE thread_id = ?", (thread_id,)).fetchone()
     if row is not None and now - row[0] < LAPSES_SEC:
-        raise ThreadBusy(f"Thread {thread_id} is being erased.")
+        raise ThreadBusy(f"Thread {public(thread_id)} is being erased.")

@@ -139,11 +139,22 @@ class InvocationStore:
         return await self._database.read(lambda connection: find(connection, "WHERE id = ?", invocation_id))
 
     async def page(
-        self, *, thread_id: str | None = None, status: str | None = None, before: int | None = None, limit: int = 50
+        self,
+        *,
+        owner: str | None = None,
+        thread_id: str | None = None,
+        status: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
     ) -> Sequence[Invocation]:
-        """Up to `limit` invocations, newest first, that came before number `before`."""
+        """Up to `limit` invocations of `owner`, newest first, that came before number `before`."""
         terms, values = ["TRUE"], list[Any]()
-        for term, value in (("thread_id = ?", thread_id), ("status = ?", status), ("n < ?", before)):
+        for term, value in (
+            ("owner = ?", owner),
+            ("thread_id = ?", thread_id),
+            ("status = ?", status),
+            ("n < ?", before),
+        ):
             if value is not None:
                 terms.append(term)
                 values.append(value)

@@ -80,6 +80,11 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
         since     REAL NOT NULL
     );
     """,
+    """
+    -- The name of the API key whose it is; '' where it was made without.
+    ALTER TABLE invocations ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    CREATE INDEX invocations_of_owner ON invocations (owner, n);
+    """,
 )
 
 # How the steps, which are written for SQLite, are said in PostgreSQL. Keys are compared byte by byte there too.

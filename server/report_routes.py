@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from graph.usage import breakdown
+from server.access import owner
 from server.invocation import Invocation
+from server.owners import owned, public
 from server.problems import Problem
 from server.records import record_of
 from server.report_store import StoredReport
+from server.requests import NAME
 from server.runner import context_of
 from server.services import Parts, Services
 from server.status import Status
@@ -30,15 +34,17 @@ _MEDIA = {
 
 
 @router.get("/invocations/{invocation_id}/report")
-async def report(invocation_id: str, parts: Parts, format: Annotated[Format, Query()] = "markdown") -> Response:
+async def report(
+    invocation_id: str, request: Request, parts: Parts, format: Annotated[Format, Query()] = "markdown"
+) -> Response:
     """The report; of an unfinished turn what is there so far, and it says so."""
-    invocation = await known_invocation(invocation_id, parts)
+    invocation = await known_invocation(invocation_id, request, parts)
     stored = await parts.reports.of(invocation) or await _report_so_far(invocation, parts)
     if stored is None:
         raise Problem(404, "This turn has no report: it has no findings yet, or ended without any.")
     if format == "json":
         partial = invocation.status is not Status.COMPLETED
-        told = {"invocation_id": invocation.id, "partial": partial, "markdown": stored.markdown}
+        told = {"invocation_id": public(invocation.id), "partial": partial, "markdown": stored.markdown}
         return JSONResponse(told | {"report": stored.document})
     if format == "html":
         return await _html(invocation, stored)
@@ -49,9 +55,11 @@ async def report(invocation_id: str, parts: Parts, format: Annotated[Format, Que
     return Response(stored.markdown, media_type="text/markdown; charset=utf-8", headers=headers)
 
 
-async def known_invocation(invocation_id: str, parts: Services) -> Invocation:
-    """The invocation of that id. Raises `Problem` 404."""
-    invocation = await parts.store.get(invocation_id)
+async def known_invocation(invocation_id: str, request: Request, parts: Services) -> Invocation:
+    """The asking key's invocation of that id. Raises `Problem` 404."""
+    # With a slash in it, it would be the server's own name for it.
+    known = re.fullmatch(NAME, invocation_id) is not None
+    invocation = await parts.store.get(owned(owner(request), invocation_id)) if known else None
     if invocation is None:
         raise Problem(404, "No invocation of this id has been seen.")
     return invocation
@@ -89,7 +97,7 @@ async def _file(invocation: Invocation, stored: StoredReport, kind: Literal["pdf
         content = await asyncio.to_thread(pdf_of if kind == "pdf" else docx_of, stored.document)
     except FormatMissing as error:
         raise Problem(501, str(error)) from error
-    name = f"report-{invocation.id.replace(':', '-')}.{kind}"
+    name = f"report-{public(invocation.id).replace(':', '-')}.{kind}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
     return Response(content, media_type=_MEDIA[kind], headers=headers)
 

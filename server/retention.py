@@ -12,6 +12,7 @@ import structlog
 from server.accept import ThreadBusy
 from server.database import Database, StorageFailed
 from server.invocation import Invocation, select
+from server.owners import public
 from server.sql import Connection
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Retention:
         """All turns of a thread on which none waits or runs. Raises `ThreadBusy`."""
         turns = await self._database.write(lambda connection: select(connection, "WHERE thread_id = ?", thread_id))
         if any(not turn.status.ended for turn in turns):
-            raise ThreadBusy(f"Thread {thread_id} has a turn under way.")
+            raise ThreadBusy(f"Thread {public(thread_id)} has a turn under way.")
         return turns
 
     async def erase_rows(self, thread_id: str) -> None:
@@ -111,7 +112,7 @@ def _half_removed(connection: Connection) -> list[int]:
 def _forget_thread(connection: Connection, thread_id: str) -> None:
     rows = connection.execute("SELECT status FROM invocations WHERE thread_id = ?", (thread_id,)).fetchall()
     if any(row[0] in ("queued", "running") for row in rows):
-        raise ThreadBusy(f"Thread {thread_id} has a turn under way.")
+        raise ThreadBusy(f"Thread {public(thread_id)} has a turn under way.")
     mine = "n IN (SELECT n FROM invocations WHERE thread_id = ?)"
     connection.execute(f"DELETE FROM events WHERE {mine}", (thread_id,))  # noqa: S608
     connection.execute(f"DELETE FROM reports WHERE {mine}", (thread_id,))  # noqa: S608

@@ -10,9 +10,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from server.accept import Accepted, NotResumable, QueueFull, ThreadBusy
+from server.access import owner
 from server.asked import new_invocation, refused, resumption
 from server.health_routes import check_open
 from server.invocation import Invocation, Wish
+from server.owners import owned, public
 from server.problems import Problem
 from server.records import record_of
 from server.report_routes import known_invocation, whole_record
@@ -48,6 +50,7 @@ async def start(request: Request, parts: Parts) -> Response:
 
 @router.get("/invocations")
 async def page(
+    request: Request,
     parts: Parts,
     thread_id: str | None = None,
     status: Status | None = None,
@@ -56,9 +59,13 @@ async def page(
 ) -> dict[str, Any]:
     """Lists invocations, newest first; `cursor` is the last page's `next_cursor`."""
     if thread_id is not None:
-        checked_name(thread_id, "thread_id")
+        thread_id = owned(owner(request), checked_name(thread_id, "thread_id"))
     found = await parts.store.page(
-        thread_id=thread_id, status=status, before=int(cursor) if cursor else None, limit=limit + 1
+        owner=owner(request),
+        thread_id=thread_id,
+        status=status,
+        before=int(cursor) if cursor else None,
+        limit=limit + 1,
     )
     more = len(found) > limit
     shown = found[:limit]
@@ -72,7 +79,7 @@ async def page(
 async def read(invocation_id: str, request: Request, parts: Parts) -> Response:
     """The event stream, or with `Accept: application/json` the record."""
     position = position_of(request)
-    invocation = await known_invocation(invocation_id, parts)
+    invocation = await known_invocation(invocation_id, request, parts)
     if prefers(request, JSON, over=EVENT_STREAM):
         return JSONResponse(await whole_record(invocation, parts))
     if invocation.events_removed:
@@ -84,7 +91,7 @@ async def read(invocation_id: str, request: Request, parts: Parts) -> Response:
 async def cancel(invocation_id: str, request: Request, parts: Parts) -> Response:
     """Asks a turn to wind down; one that waits, or has ended, is dealt with at once."""
     body = await read_cancel(request)
-    invocation = await known_invocation(invocation_id, parts)
+    invocation = await known_invocation(invocation_id, request, parts)
     wish = Wish.CANCEL_NOW if body.mode == "now" else Wish.CANCEL
     cancelled = await parts.store.cancel(invocation, wish)
     parts.dispatcher.want(cancelled.id, wish)
@@ -96,7 +103,7 @@ async def cancel(invocation_id: str, request: Request, parts: Parts) -> Response
 async def resume(invocation_id: str, request: Request, parts: Parts) -> Response:
     """Goes on where a turn stopped that failed, was cancelled or timed out: as a new invocation."""
     check_open(parts)
-    stopped = await known_invocation(invocation_id, parts)
+    stopped = await known_invocation(invocation_id, request, parts)
     new = resumption(request, stopped, parts)
     try:
         accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
@@ -112,9 +119,9 @@ def _stream(parts: Services, invocation: Invocation, position: int, headers: dic
 
 def _headers(invocation: Invocation) -> dict[str, str]:
     return {
-        "x-agent-invocation-id": invocation.id,
-        "x-agent-session-id": invocation.thread_id,
-        "Location": f"/invocations/{invocation.id}",
+        "x-agent-invocation-id": public(invocation.id),
+        "x-agent-session-id": public(invocation.thread_id),
+        "Location": f"/invocations/{public(invocation.id)}",
     }
 
 
@@ -130,9 +137,9 @@ async def _started(accepted: Accepted, parts: Services) -> Response:
     invocation = accepted.invocation
     body = {
         "status": "queued" if accepted.waits else "started",
-        "invocation_id": invocation.id,
-        "session_id": invocation.thread_id,
-        "thread_id": invocation.thread_id,
+        "invocation_id": public(invocation.id),
+        "session_id": public(invocation.thread_id),
+        "thread_id": public(invocation.thread_id),
     }
     if accepted.named:
         body = await whole_record(invocation, parts) | body | {"status": invocation.status}

@@ -16,6 +16,7 @@ from server.dispatcher import Dispatcher, Dispatching
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
+from server.key_ring import KeyRing, open_keys
 from server.report_store import ReportStore
 from server.retention import Retention
 from server.runner import Runner
@@ -58,6 +59,7 @@ class Services:
     reports: ReportStore
     lifecycle: Lifecycle
     now: Callable[[], float]
+    keys: KeyRing
     relay: Background | None = None
 
     def start(self) -> None:
@@ -110,10 +112,13 @@ def open_services(
     began: float,
     now: Callable[[], float] = time.time,
 ) -> Services:
-    """Opens the databases of `folder` and puts unfinished turns back into the queue. Raises `DatabaseUnusable`.
+    """Opens the databases of `folder` and puts unfinished turns back into the queue.
+
+    Raises `DatabaseUnusable`, `KeysUnusable`.
 
     `began` is when this process did, in `time.monotonic()` seconds.
     """
+    keys = open_keys(settings)
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
     database = SqliteDatabase(folder.server_database)
@@ -130,4 +135,4 @@ def open_services(
     dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
     reports = ReportStore(database)
-    return Services(settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now)
+    return Services(settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -28,8 +29,15 @@ class Settings(ModelSettings, SearchSettings):
         env_prefix="", case_sensitive=False, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
     )
 
-    host: Annotated[str, Field(description="address to listen on: loopback only")] = "127.0.0.1"
+    host: Annotated[str, Field(description="address to listen on; other than loopback needs API keys")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8088
+    api_keys: Annotated[
+        SecretStr | None,
+        Field(description="name:key, several with commas, or a file of such lines; or `keys add`"),
+    ] = None
+    allowed_hosts: Annotated[
+        str | None, Field(description="names by which browsers may reach the server through a proxy, with commas")
+    ] = None
     data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
     database_url: Annotated[
         SecretStr | None, Field(description="postgresql://…, which several hosts share; unset: SQLite in DATA_DIR")
@@ -84,11 +92,12 @@ class Settings(ModelSettings, SearchSettings):
             raise ValueError("must begin with postgresql://, or be unset for SQLite in DATA_DIR")
         return value
 
-    @model_validator(mode="after")
-    def _closed_to_strangers(self) -> Self:
-        if not is_loopback(self.host):
-            raise ValueError(f"HOST={self.host} is not loopback, and this version has no API keys: use 127.0.0.1")
-        return self
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names_of_hosts(cls, value: str | None) -> str | None:
+        if value is not None and any(not re.fullmatch(r"[A-Za-z0-9.:-]+", name.strip()) for name in value.split(",")):
+            raise ValueError("must be names of hosts with commas between, without scheme and port")
+        return value
 
     @model_validator(mode="after")
     def _shared_where_split(self) -> Self:

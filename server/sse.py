@@ -10,6 +10,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Message, Send
 
 from server.event_rows import READ_FRAMES, EventsRemoved
+from server.owners import public
 
 if TYPE_CHECKING:
     from server.event_log import EventLog, LiveStream
@@ -79,5 +80,5 @@ async def _behind(
 
 
 def _last(kind: str, invocation_id: str, status: Status) -> bytes:
-    data = orjson.dumps({"type": kind, "invocation_id": invocation_id, "status": status})
+    data = orjson.dumps({"type": kind, "invocation_id": public(invocation_id), "status": status})
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)

@@ -92,9 +92,9 @@ async def settings(parts: Parts) -> dict[str, Any]:
 
 
 @router.get("/web/invocations/{invocation_id}/report")
-async def report(invocation_id: str, parts: Parts) -> Response:
+async def report(invocation_id: str, request: Request, parts: Parts) -> Response:
     """The report as a fragment of safe HTML."""
-    markdown = await report_routes.report(invocation_id, parts, "markdown")
+    markdown = await report_routes.report(invocation_id, request, parts, "markdown")
     return _fragment(bytes(markdown.body).decode())
 
 

@@ -12,7 +12,7 @@ from client.cli.embedded import lock_holder, running_at
 from client.cli.errors import NotDone
 from client.cli.place import Place
 from client.cli.session import Session
-from client.connection import trusts_environment
+from client.connection import trusts_environment, with_key
 from client.fields import Fields, part
 
 
@@ -28,7 +28,7 @@ def kill_server(place: Place, session: Session) -> str:
 
 
 def _ask(url: str) -> str:
-    with httpx2.Client(base_url=url, trust_env=trusts_environment(url)) as http:
+    with httpx2.Client(base_url=url, headers=with_key(None), trust_env=trusts_environment(url)) as http:
         if not _demo_mode(http.get("/web/settings").json()):
             raise NotDone(f"The server at {url} is no demonstration: start it with DEMO_MODE=1.")
         http.post("/invocations", json={"message": "crash"}).raise_for_status()

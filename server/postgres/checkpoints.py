@@ -18,6 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from graph.faults import reach
+from graph.strict_serde import StrictSerializer
 from server.claims import present_claim
 from server.database import StorageFailed
 from server.event_rows import Superseded
@@ -36,7 +37,7 @@ class PostgresCheckpoints(AsyncPostgresSaver):
     """A few connections for all threads. Raises `StorageFailed`, and `Superseded` where a later claim has the turn."""
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
+        super().__init__(pool, serde=StrictSerializer())
         self._connections = pool
 
     async def aput(

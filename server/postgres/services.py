@@ -14,6 +14,7 @@ from server.dispatcher import Dispatching
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
+from server.key_ring import open_keys
 from server.postgres.connection import parameters_of, reason
 from server.postgres.database import PostgresDatabase
 from server.postgres.idle import Idle
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
 
 def open_shared_services(settings: Settings, *, began: float, now: Callable[[], float] = time.time) -> Services:
-    """Connects to the database and brings its schema up to date. Raises `DatabaseUnusable`.
+    """Connects to the database and brings its schema up to date. Raises `DatabaseUnusable`, `KeysUnusable`.
 
     `began` is when this process did, in `time.monotonic()` seconds.
     """
     assert settings.database_url is not None
+    keys = open_keys(settings)
     try:
         parameters = parameters_of(settings.database_url.get_secret_value(), lease_sec=settings.worker_lease_sec)
     except psycopg.Error as error:
@@ -62,6 +64,7 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         ReportStore(database),
         Lifecycle(),
         now,
+        keys,
         Relay(parameters, database, log, running),
     )
 

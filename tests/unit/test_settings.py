@@ -24,8 +24,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("HOST", "0.0.0.0"),
-        ("HOST", "example.org"),
+        ("ALLOWED_HOSTS", "https://example.org/"),
         ("PORT", "80000"),
         ("PORT", "http"),
         ("DATABASE_URL", "mysql://x"),

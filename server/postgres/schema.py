@@ -17,6 +17,10 @@ from server.database import DatabaseUnusable
 from server.migrations import SchemaTooNew, in_postgres, steps_behind
 
 # Held while the schema is changed; its number only has to differ from those of the threads' locks.
+# Far longer than LangGraph's set-up takes where there is little to do.
+HOLDING_SEC: Final = 10.0
+# `idle_session_timeout` came with PostgreSQL 14.
+IDLE_SESSIONS_END: Final = 140_000
 LOCK: Final = "pg_try_advisory_lock(1, 1)"
 UNLOCK: Final = "pg_advisory_unlock(1, 1)"
 PATIENCE_SEC: Final = 60.0
@@ -77,17 +81,27 @@ def bring_up_to_date(connection: psycopg.Connection[Any]) -> None:
 
 
 @contextmanager
-def schema_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Keeps other hosts from changing the schema. Asks again and again: an index that is built beside waits for us."""
+def schema_lock(connection: psycopg.Connection[Any], *, idle_sec: float = HOLDING_SEC) -> Iterator[None]:
+    """Keeps other hosts from changing the schema. Asks again and again: an index that is built beside waits for us.
+
+    A host that freezes while it holds the lock loses it, with its connection, after `idle_sec` without a statement.
+    """
     deadline = time.monotonic() + PATIENCE_SEC
     while not _value(connection, f"SELECT {LOCK}"):
         if time.monotonic() > deadline:
             raise DatabaseUnusable("DATABASE_URL: another server has been changing the schema for a minute.")
         time.sleep(0.1)
     try:
+        _bound_idleness(connection, idle_sec)
         yield
     finally:
         connection.execute(f"SELECT {UNLOCK}".encode())
+        _bound_idleness(connection, 0)
+
+
+def _bound_idleness(connection: psycopg.Connection[Any], seconds: float) -> None:
+    if connection.info.server_version >= IDLE_SESSIONS_END:
+        connection.execute(f"SET idle_session_timeout = {int(seconds * 1000)}".encode())
 
 
 def _update_procrastinate(connection: psycopg.Connection[Any]) -> None:

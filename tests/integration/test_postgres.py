@@ -27,6 +27,7 @@ from server.postgres.connection import parameters_of, reason
 from server.postgres.database import CHANNEL, PostgresDatabase
 from server.postgres.jobs import QUEUE, FencedJobs, Queue, open_app, still_has
 from server.postgres.relay import Relay
+from server.postgres.schema import schema_lock
 from server.runner import Runner
 from server.running import Running
 from server.sql import Connection
@@ -269,6 +270,25 @@ async def test_hosts_that_start_at_once_agree_on_the_schema(database_url: str) -
         await saver.conn.close()
     for database in databases:
         database._disconnect()
+
+
+def test_a_host_that_freezes_while_it_holds_the_schema_loses_it(database_url: str) -> None:
+    with (
+        pytest.raises(psycopg.OperationalError),  # it finds its connection gone
+        psycopg.connect(database_url, autocommit=True) as frozen,
+        schema_lock(frozen, idle_sec=0.2),
+        psycopg.connect(database_url, autocommit=True) as other,
+        schema_lock(other),
+    ):
+        pass
+
+
+def test_a_schema_lock_leaves_its_connection_as_it_was(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        with schema_lock(connection):
+            pass
+        row = connection.execute("SHOW idle_session_timeout").fetchone()
+        assert row == ("0",)
 
 
 def test_a_newer_schema_is_refused(database_url: str) -> None:

@@ -65,6 +65,10 @@ class Context:
         float,
         Field(title="Cooldown between phases", description="Seconds of rest between two phases.", ge=0, le=86_400),
     ] = 0.0
+    review: Annotated[
+        Literal["never", "phase"],
+        Field(title="Review", description="phase: stop behind each phase, until somebody says how to go on."),
+    ] = "never"
 
 
 def roles(calls: int) -> tuple[Role, ...]:

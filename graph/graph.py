@@ -8,10 +8,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from graph.context import Context
-from graph.control import TurnControl
+from graph.control import is_pending
 from graph.nodes import Nodes
 from graph.ports import Ports
-from graph.routing import after_pause, after_plan, after_subcall
+from graph.routing import after_pause, after_plan, after_subcall, review_due
 from graph.state import Input, Output, State
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ RECURSION_LIMIT = 1_000_000
 def _behind_subcall(
     state: State, runtime: Runtime[Context]
 ) -> Literal["cooldown", "steering", "phase", "subcall", "report"]:
-    control = runtime.control
-    return after_subcall(state, wanted=isinstance(control, TurnControl) and control.pending)
+    return after_subcall(state, wanted=is_pending(runtime.control) or review_due(state, runtime.context))
 
 
 def build_graph(
@@ -49,8 +48,8 @@ def build_graph(
     builder.add_conditional_edges("plan", after_plan, ["phase", "report"])
     builder.add_edge("phase", "subcall")
     builder.add_conditional_edges("subcall", _behind_subcall, ["cooldown", "steering", "phase", "subcall", "report"])
-    for pause in ("cooldown", "steering"):
-        builder.add_conditional_edges(pause, after_pause, ["plan", "phase", "subcall", "report"])
+    builder.add_conditional_edges("cooldown", after_pause, ["plan", "phase", "subcall", "report"])
+    builder.add_conditional_edges("steering", after_pause, ["cooldown", "plan", "phase", "subcall", "report"])
     builder.add_edge("report", END)
     compiled = builder.compile(checkpointer=checkpointer, name="research")
     return compiled.with_config(recursion_limit=RECURSION_LIMIT)

@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
 from graph.context import Context, roles
+from graph.control import is_pending
 from graph.digest import count_tokens, cut, digest
 from graph.directive import Directive
 from graph.failure import Failure, ModelFailed
@@ -18,6 +19,7 @@ from graph.plan import focus_of, plan_titles
 from graph.ports import Ports
 from graph.prompts import SubcallRequest, closing_messages, subcall_messages
 from graph.report import ReportMaterial, compose_report
+from graph.routing import review_due
 from graph.state import Asked, Cause, Finding, Gap, Pause, Source, SourceList, Stage, State, Usage
 
 if TYPE_CHECKING:
@@ -111,11 +113,14 @@ class Nodes:
         """Rests: whoever drives the graph answers when the time has come, or earlier."""
         pause = state.get("cooldown")
         question = {"kind": "cooldown", **pause} if pause else {"kind": "cooldown"}
-        return _obeyed(interrupt(question, response_schema=Directive))
+        return State(cooldown=None) | _obeyed(interrupt(question, response_schema=Directive))
 
-    async def steering(self, state: State) -> State:
-        """Asks whoever wanted the run's attention what to do."""
+    async def steering(self, state: State, runtime: Runtime[Context]) -> State:
+        """Asks whoever wanted the run's attention, or is to review its phases, what to do."""
+        question: dict[str, Any]
         question = {"kind": "steering", "phase": state["phase"], "total": len(state["plan"]), "index": state["index"]}
+        if review_due(state, runtime.context) and not is_pending(runtime.control):
+            question = _phase_to_review(state)
         return _obeyed(interrupt(question, response_schema=Directive))
 
     async def report(self, state: State, runtime: Runtime[Context]) -> State:
@@ -344,8 +349,20 @@ def _done(state: State, context: Context, finding: Finding) -> State:
     return update
 
 
+def _phase_to_review(state: State) -> dict[str, Any]:
+    plan, phase = state["plan"], state["phase"] - 1
+    return {
+        "kind": "review",
+        "phase": phase,
+        "total": len(plan),
+        "title": plan[phase - 1],
+        "text": state["findings"][-1]["text"],
+        "next": plan[phase] if phase < len(plan) else None,
+    }
+
+
 def _obeyed(directive: Directive) -> State:
-    update = State(cooldown=None)
+    update = State()
     if directive.action == "stop":
         update["stop"] = directive.cause
     elif directive.action == "steer":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import Interrupt, StateSnapshot
+
+
+# Answers the question that stands behind a phase: {"kind": "review", phase, total, title, text, next}.
+Review = Callable[[Mapping[str, Any]], Awaitable[Directive]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Turn:
     """One turn on a thread; `run_id` marks its checkpoints, so that a later process finds what this one began.
 
     Iterate over `events()`, then read `result`. An error of the graph is raised as it is, a drain as `GraphDrained`.
+    A steer ends the turn: `steered_by` is what the thread's next turn is to begin with.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Turn:
         control: TurnControl,
         seen: Seen | None,
         now: Callable[[], float],
+        review: Review | None = None,
     ) -> None:
         self._graph = graph
         self._run_id = run_id
@@ -73,6 +79,8 @@ class Turn:
         self._recovers = seen is not None
         self._boundaries = Boundaries(seen or Seen(), len(roles(context.calls_per_phase)))
         self._now = now
+        self._review = review
+        self.steered_by: Directive | None = None
         self._state = State()
         self._broken_off_by: Cause | None = None
 
@@ -163,6 +171,8 @@ class Turn:
     async def _answer(self, question: Interrupt) -> Directive:
         """What the pending interrupt is answered: a cooldown waits for its end, or for somebody's wish."""
         asked = question.value
+        if asked.get("kind") == "review" and self._review is not None and not self._control.pending:
+            self._control.request(await self._review(asked))
         while asked.get("kind") == "cooldown" and not self._control.pending:
             if self._control.drain_requested:
                 raise GraphDrained(self._control.drain_reason or "shutdown")
@@ -170,7 +180,11 @@ class Turn:
             if rest <= 0:
                 break
             await self._control.wait(rest)
-        return self._control.take() or Directive()
+        directive = self._control.take() or Directive()
+        if directive.action == "steer":
+            # Its events belong to a stream of their own.
+            self.steered_by, directive = directive, Directive(action="stop", cause="steering")
+        return directive
 
     async def _parts(
         self, step: Input | Command[Any] | None

@@ -8,8 +8,9 @@ from fastapi import Request
 
 from graph.context import Context
 from graph.plan import plan_titles
+from graph.turn_events import new_invocation_id, new_thread_id
 from server.accept import NewInvocation, NotResumable, QueueFull, ThreadBusy
-from server.invocation import Invocation, new_invocation_id, new_thread_id
+from server.invocation import Invocation
 from server.problems import Problem
 from server.requests import RunConfig, StartRequest, checked_name
 from server.services import Services

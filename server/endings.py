@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from graph.events import Event
+from graph.turn_events import ended, expected_failure, run_failed
 from server.event_rows import Ending
 from server.status import ENDED_BY_CAUSE, Status
 
@@ -24,39 +24,21 @@ class Drained(Exception):
 
 def finished(invocation: Invocation, result: TurnResult, now: float) -> Ending:
     """The end of a turn that did its plan, or wound down. `now` is Unix seconds."""
-    event: Event
-    if result.cause is not None:
-        event = {
-            "type": "winding_down",
-            "cause": result.cause,
-            "completed_phases": result.phases_completed,
-            "total_phases": result.total_phases,
-            "pending_steering_inputs": 0,
-        }
-        return Ending(event, ENDED_BY_CAUSE[result.cause], report=result.report, usage=_counts(result.usage))
-    event = {
-        "type": "run_complete",
-        "phases_completed": result.phases_completed,
-        "duration_sec": round(now - (invocation.started_at or now), 3),
-        "usage": result.usage,
-        "report_url": report_url(invocation.id),
-    }
-    return Ending(event, Status.COMPLETED, report=result.report, usage=_counts(result.usage))
+    event = ended(
+        result, duration_sec=now - (invocation.started_at or now), report_url=report_url(invocation.id)
+    )
+    status = Status.COMPLETED if result.cause is None else ENDED_BY_CAUSE[result.cause]
+    return Ending(event, status, report=result.report, usage=_counts(result.usage))
 
 
 def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
     """`{type, message}` of what ended a turn, in words that hold no secret. Raises `Drained` where nothing failed."""
     from langgraph.errors import GraphDrained
 
-    from graph.failure import ModelFailed
-    from graph.models import ModelUnusable
-
     if isinstance(error, GraphDrained):
         raise Drained from error
-    if isinstance(error, ModelFailed):
-        return {"type": error.failure.type, "message": error.failure.message}
-    if isinstance(error, ModelUnusable):
-        return {"type": "ModelUnusable", "message": str(error)}
+    if (expected := expected_failure(error)) is not None:
+        return expected
     _log.error("turn_failed", thread=invocation.thread_id, invocation=invocation.id, exc_info=error)
     return {"type": type(error).__name__, "message": "The run met an unexpected error; the server's log tells more."}
 
@@ -64,8 +46,7 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
 async def failed(error: dict[str, str], turn: Turn | None, writer: StreamWriter) -> Ending:
     """The end of a turn that met an error: all that was done stays, and can be gone on from."""
     await writer.flushed()
-    completed = turn.progress.completed_phases if turn else 0
-    event = {"type": "run_failed", "error": error, "completed_phases": completed, "resumable": True}
+    event = run_failed(error, turn.progress.completed_phases if turn else 0)
     report = turn.report_so_far("the run failed before it was done") if turn else ""
     return Ending(event, Status.FAILED, report=report, error=error)
 

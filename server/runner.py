@@ -171,4 +171,6 @@ def _time_limit(invocation: Invocation, handle: TurnHandle, now: float) -> async
 
 def context_of(invocation: Invocation) -> Context:
     """The graph's part of the turn's configuration."""
-    return Context(**{field.name: invocation.config[field.name] for field in fields(Context)})
+    config = invocation.config
+    # `review` is not among it: over HTTP nobody could answer it.
+    return Context(**{field.name: config[field.name] for field in fields(Context) if field.name in config})

@@ -53,6 +53,8 @@ class Progress:
 class Turn:
     """One turn on a thread; `run_id` marks its checkpoints, so that a later process finds what this one began.
 
+    `metadata` is kept with each checkpoint as well, for whoever drives the turn.
+
     Iterate over `events()`, then read `result`. An error of the graph is raised as it is, a drain as `GraphDrained`.
     A steer ends the turn: `steered_by` is what the thread's next turn is to begin with.
     """
@@ -69,10 +71,12 @@ class Turn:
         seen: Seen | None,
         now: Callable[[], float],
         review: Review | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self._graph = graph
         self._run_id = run_id
-        self._config: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": {"run_id": run_id}}
+        kept = {**(metadata or {}), "run_id": run_id}
+        self._config: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": kept}
         self._input = input
         self._context = context
         self._control = control
@@ -151,7 +155,7 @@ class Turn:
         return newest, await self._graph.aget_state(newest.config)
 
     def _recovered(self, committed: StateSnapshot | None) -> Iterator[Event]:
-        if committed is not None and not _planned(committed.next):
+        if committed is not None and not is_planned(committed.next):
             committed = None
         if committed is not None:
             self._state = cast(State, committed.values)
@@ -211,7 +215,7 @@ class Turn:
     def _translated(self, kind: str, data: Any) -> Iterator[Event]:
         if kind == "custom":
             yield from self._boundaries.live(data)
-        elif _planned(data["next"]):
+        elif is_planned(data["next"]):
             self._state = data["values"]
             yield from self._boundaries.committed(self._state, _checkpoint_id(data["config"]), data["next"])
 
@@ -228,7 +232,7 @@ def progress_of(state: State) -> Progress:
     )
 
 
-def _planned(following: Collection[str]) -> bool:
+def is_planned(following: Collection[str]) -> bool:
     """Whether a checkpoint shows the turn's own state: before its plan is made, it shows the last turn's."""
     return not {"__start__", "plan"} & set(following)
 

@@ -24,9 +24,7 @@ class Drained(Exception):
 
 def finished(invocation: Invocation, result: TurnResult, now: float) -> Ending:
     """The end of a turn that did its plan, or wound down. `now` is Unix seconds."""
-    event = ended(
-        result, duration_sec=now - (invocation.started_at or now), report_url=report_url(invocation.id)
-    )
+    event = ended(result, duration_sec=now - (invocation.started_at or now), report_url=report_url(invocation.id))
     status = Status.COMPLETED if result.cause is None else ENDED_BY_CAUSE[result.cause]
     return Ending(event, status, report=result.report, usage=_counts(result.usage))
 

@@ -1,4 +1,5 @@
 # make run TOPIC="…" [DOCUMENTS=folder]: one research run, from nothing.   make serve: the server, left running.
+# make studio [STUDIO_PORT=2024]: LangGraph's API and ours, for LangGraph Studio and langgraph_sdk.
 # make test: all tests.   make check: ruff and mypy.   make lock: resolve the dependencies anew.
 # make torture [KILLS=200] [SEED=1]: kills the server at random under running turns, and checks every promise.
 
@@ -12,8 +13,9 @@ override TOPIC := $(value TOPIC)
 override DOCUMENTS := $(value DOCUMENTS)
 KILLS ?= 200
 SEED ?= 1
+STUDIO_PORT ?= 2024
 
-.PHONY: run serve test torture check format lock clean
+.PHONY: run serve studio test torture check format lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m client run $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
@@ -21,7 +23,11 @@ run: $(VENV)/.run
 serve: $(VENV)/.run
 	@exec $(BIN)/python -m server
 
-test: $(VENV)/.dev
+studio: $(VENV)/studio/.studio
+	@exec env LANGGRAPH_NO_VERSION_CHECK=1 LANGGRAPH_CLI_NO_ANALYTICS=1 LANGSMITH_TRACING=false \
+		$(VENV)/studio/bin/langgraph dev --no-browser --no-reload --port $(STUDIO_PORT)
+
+test: $(VENV)/.dev $(VENV)/studio/.studio
 	@$(BIN)/python -m pytest
 
 torture: $(VENV)/.dev
@@ -40,10 +46,18 @@ clean:
 	rm -rf $(VENV)
 
 $(VENV)/.%: requirements/%.txt
+	$(call install,$(VENV))
+
+# An environment of its own: langgraph-api holds packages back that the tests need newer.
+$(VENV)/studio/.%: requirements/%.txt
+	$(call install,$(VENV)/studio)
+
+define install
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 	@echo "Installing the locked packages of $< …" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+endef
 
 export TOPIC DOCUMENTS

@@ -32,10 +32,11 @@ _log = structlog.get_logger(__name__)
 class Engine:
     """One graph and one checkpointer for all turns: several connections would lock each other out."""
 
-    def __init__(self, settings: Settings, folder: DataFolder) -> None:
+    def __init__(self, settings: Settings, folder: DataFolder, ports: Ports | None = None) -> None:
         self._settings = settings
         self._folder = folder
         self._saver: CheckpointSaver | None = None
+        self._given = ports
         self._ports: Ports | None = None
         self._loading: asyncio.Task[Graph] | None = None
 
@@ -112,7 +113,7 @@ class Engine:
             saver = self._saver = await open_checkpoints(self._folder.checkpoint_database)
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be opened ({error}).") from error
-        self._ports = self._new_ports()
+        self._ports = self._given or self._new_ports()
         graph = build_graph(saver, ports=self._ports)
         _log.info("engine_ready")
         return graph

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from server.accept import Accepted, NotResumable, QueueFull, ThreadBusy
 from server.asked import new_invocation, refused, resumption
 from server.invocation import Invocation, Wish
-from server.problems import Problem
+from server.problems import Problem, ProblemRoute
 from server.records import record_of
 from server.requests import checked_name, position_of, prefers, read_cancel, read_start
 from server.runner import context_of
@@ -20,7 +20,7 @@ from server.services import Parts, Services
 from server.sse import follow, stream_response
 from server.status import Status
 
-router = APIRouter()
+router = APIRouter(route_class=ProblemRoute)
 
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"

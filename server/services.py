@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import Depends, Request
 
@@ -18,6 +18,9 @@ from server.invocation_store import InvocationStore
 from server.retention import Retention
 from server.runner import Runner
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from graph.ports import Ports
 
 
 @dataclass
@@ -65,8 +68,8 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    """The parts of the server that a request came to."""
-    services: Services = request.app.state.services
+    """The parts of the server that a request came to: those of its router, else those of its application."""
+    services: Services = getattr(request.state, "services", None) or request.app.state.services
     return services
 
 
@@ -79,10 +82,11 @@ def open_services(
     *,
     began: float,
     now: Callable[[], float] = time.time,
+    ports: Ports | None = None,
 ) -> Services:
     """Opens the databases of `folder` and puts unfinished turns back into the queue. Raises `DatabaseUnusable`.
 
-    `began` is when this process did, in `time.monotonic()` seconds.
+    `began` is when this process did, in `time.monotonic()` seconds. `ports` stand in for those that the settings name.
     """
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
@@ -90,7 +94,7 @@ def open_services(
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
-    engine = Engine(settings, folder)
+    engine = Engine(settings, folder, ports)
     runner = Runner(engine, store, log, now)
     dispatcher = Dispatcher(store, runner, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)

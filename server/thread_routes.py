@@ -10,7 +10,7 @@ from graph.clock import iso
 from server.accept import ThreadBusy
 from server.asked import refused
 from server.invocation import Invocation
-from server.problems import Problem
+from server.problems import Problem, ProblemRoute
 from server.records import record_of
 from server.requests import checked_name
 from server.services import Parts, Services
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from graph.state import State
 
-router = APIRouter()
+router = APIRouter(route_class=ProblemRoute)
 
 
 @router.get("/threads/{thread_id}")

@@ -25,7 +25,7 @@ serve: $(VENV)/.run
 
 studio: $(VENV)/studio/.studio
 	@exec env LANGGRAPH_NO_VERSION_CHECK=1 LANGGRAPH_CLI_NO_ANALYTICS=1 LANGSMITH_TRACING=false \
-		$(VENV)/studio/bin/langgraph dev --no-browser --no-reload --port $(STUDIO_PORT)
+		$(VENV)/studio/bin/langgraph dev --no-browser --no-reload --n-jobs-per-worker 10 --port $(STUDIO_PORT)
 
 test: $(VENV)/.dev $(VENV)/studio/.studio
 	@$(BIN)/python -m pytest

@@ -19,7 +19,7 @@ class Context:
         Field(
             title="Model",
             description="`offline` (embedded, no key) or `openai:<name>` for any OpenAI-compatible endpoint.",
-            pattern=r"^(offline|openai:.+)$",
+            pattern=r"^(offline|[a-z0-9_-]+:.+)$",
             max_length=200,
         ),
     ] = "offline"
@@ -69,6 +69,11 @@ class Context:
         Literal["never", "phase"],
         Field(title="Review", description="phase: stop behind each phase, until somebody says how to go on."),
     ] = "never"
+
+
+def settled(context: Context | None) -> Context:
+    """The context of a run; LangGraph gives None where whoever started it gave none."""
+    return context or Context()
 
 
 def roles(calls: int) -> tuple[Role, ...]:

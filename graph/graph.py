@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 
-from graph.context import Context
+from graph.context import Context, settled
 from graph.control import is_pending
 from graph.nodes import Nodes
 from graph.ports import Ports
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 RECURSION_LIMIT = 1_000_000
 
 
-def _behind_subcall(
-    state: State, runtime: Runtime[Context]
-) -> Literal["cooldown", "steering", "phase", "subcall", "report"]:
-    return after_subcall(state, wanted=is_pending(runtime.control) or review_due(state, runtime.context))
+def _behind_subcall(state: State) -> Literal["cooldown", "steering", "phase", "subcall", "report"]:
+    # Asked for, not taken as an argument: where a state is written by hand, as for a fork, there is no run.
+    runtime: Runtime[Context] | None = get_runtime(Context)
+    wanted = runtime is not None and (is_pending(runtime.control) or review_due(state, settled(runtime.context)))
+    return after_subcall(state, wanted=wanted)
 
 
 def build_graph(

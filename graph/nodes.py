@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from graph.context import Context, roles
+from graph.context import Context, roles, settled
 from graph.control import is_pending
 from graph.digest import count_tokens, cut, digest
 from graph.directive import Directive
@@ -53,13 +53,15 @@ class Nodes:
         turn = state.get("turn", 0) + 1
         message = state.get("message", "").strip()
         if state.get("steering", "new_topic") != "new_topic" and state.get("line"):
-            return _go_on(state, runtime.context, turn, message, now)
+            return _go_on(state, settled(runtime.context), turn, message, now)
         topic = message or state.get("topic", "").strip()
         if not topic:
             raise TopicMissing(TopicMissing.__doc__)
         line = state.get("line", 0) + 1
         asked = Asked(turn=turn, line=line, steering="new_topic", message=topic, topic=topic, at=now)
-        return _begun(line, turn, asked) | State(topic=topic, plan=plan_titles(runtime.context), phase=1, index=1)
+        return _begun(line, turn, asked) | State(
+            topic=topic, plan=plan_titles(settled(runtime.context)), phase=1, index=1
+        )
 
     async def phase(self, state: State, runtime: Runtime[Context]) -> State:
         """Begins a phase: searches its sources, numbered over the whole thread."""
@@ -80,7 +82,7 @@ class Nodes:
 
     async def subcall(self, state: State, runtime: Runtime[Context]) -> State:
         """One model call, the unit that is checkpointed; its update says where the run stands behind it."""
-        context = runtime.context
+        context = settled(runtime.context)
         of = roles(context.calls_per_phase)
         role = of[state["index"] - 1]
         report = SubcallEvents(runtime, state["phase"], state["index"], role, len(of))
@@ -119,13 +121,13 @@ class Nodes:
         """Asks whoever wanted the run's attention, or is to review its phases, what to do."""
         question: dict[str, Any]
         question = {"kind": "steering", "phase": state["phase"], "total": len(state["plan"]), "index": state["index"]}
-        if review_due(state, runtime.context) and not is_pending(runtime.control):
+        if review_due(state, settled(runtime.context)) and not is_pending(runtime.control):
             question = _phase_to_review(state)
         return _obeyed(interrupt(question, response_schema=Directive))
 
     async def report(self, state: State, runtime: Runtime[Context]) -> State:
         """Writes the report of what there is; a turn that stopped with nothing leaves none."""
-        context, stop = runtime.context, state.get("stop")
+        context, stop = settled(runtime.context), state.get("stop")
         usage = usage_of_turn(state)
         closing = await self._closing(state, context) if stop == "budget" else None
         if closing is not None:

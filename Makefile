@@ -15,7 +15,7 @@ KILLS ?= 200
 SEED ?= 1
 STUDIO_PORT ?= 2024
 
-.PHONY: run serve studio test torture check format lock clean
+.PHONY: run serve studio test torture check format generated openapi lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/python -m client run $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
@@ -38,6 +38,11 @@ check: $(VENV)/.dev
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+# What the tests compare with the code: openapi.json and the diagram in docs/graph.md.
+openapi: generated
+generated: $(VENV)/.dev
+	@$(BIN)/python -m server.openapi && $(BIN)/python -m graph.diagram
 
 lock:
 	@.ci/lock

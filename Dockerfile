@@ -1,12 +1,17 @@
 # syntax=docker/dockerfile:1
-# The server in a container.
+# The server in a container: not root, and it writes to /data and /tmp alone, so the root may be read-only.
 #
 #   docker build -t research-agent .
-#   docker run --network host -v research-data:/data research-agent
+#   docker run --network host --read-only --tmpfs /tmp -v research-data:/data research-agent
 #
-# This version has no API keys, so the server refuses every HOST that is not loopback. Inside a network namespace of its
-# own nobody could reach it: `-p 8088:8088` does NOT work. With host networking it listens on the host's 127.0.0.1:8088,
-# for programs of that host alone. To publish it, put a proxy that authenticates in front of it, on the same host.
+# With a PostgreSQL database that several of them share: compose.yaml, deploy/kubernetes, docs/scaling.md. Arguments go to
+# the server, as `--role worker`.
+#
+# Without API keys the server refuses every HOST that is not loopback: with host networking it listens on the host's
+# 127.0.0.1:8088, for programs of that host alone. With keys (docs/keys.md) it may be published, behind a proxy with TLS:
+#
+#   docker run --rm -v research-data:/data research-agent keys add alice
+#   docker run -p 8088:8088 -e HOST=0.0.0.0 --read-only --tmpfs /tmp -v research-data:/data research-agent
 
 FROM python:3.12-slim AS packages
 WORKDIR /build
@@ -23,9 +28,9 @@ COPY graph graph
 COPY server server
 # Byte code at build time: the user below may not write here, and a restart is faster with it.
 RUN /opt/venv/bin/python -m compileall -q graph server
-ENV DATA_DIR=/data HOST=127.0.0.1 PORT=8088 PYTHONUNBUFFERED=1
+ENV DATA_DIR=/data HOST=127.0.0.1 PORT=8088 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 VOLUME /data
-USER research
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/opt/venv/bin/python", "-c", \
- "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/liveness', timeout=2)"]
+USER 10001
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+ CMD ["/opt/venv/bin/python", "-m", "server.probe", "liveness"]
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "server"]

@@ -1,6 +1,8 @@
 # make run TOPIC="…" [DOCUMENTS=folder]: one research run, from nothing.   make serve: the server, left running.
 # make studio [STUDIO_PORT=2024]: LangGraph's API and ours, for LangGraph Studio and langgraph_sdk.
 # make test: all tests.   make check: ruff and mypy.   make lock: resolve the dependencies anew.
+# make bench: all benchmarks, a JSON line each, in about eight minutes.
+# make demo: a run is killed, comes back, is steered and reported, on one screen.   make pictures: those of the README.
 # make torture [KILLS=200] [SEED=1]: kills the server at random under running turns, and checks every promise.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -15,10 +17,13 @@ KILLS ?= 200
 SEED ?= 1
 STUDIO_PORT ?= 2024
 
-.PHONY: run serve studio test torture check format generated openapi lock clean
+.PHONY: run demo serve studio pictures test bench torture check format openapi diagram lock clean
 
 run: $(VENV)/.run
-	@$(BIN)/python -m client run $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
+	@$(BIN)/research run --embedded $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
+
+demo: $(VENV)/.run
+	@$(BIN)/research demo
 
 serve: $(VENV)/.run
 	@exec $(BIN)/python -m server
@@ -28,7 +33,14 @@ studio: $(VENV)/studio/.studio
 		$(VENV)/studio/bin/langgraph dev --no-browser --no-reload --n-jobs-per-worker 10 --port $(STUDIO_PORT)
 
 test: $(VENV)/.dev $(VENV)/studio/.studio
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest tests/unit tests/integration
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/acceptance
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks
+
+pictures: $(VENV)/.dev
+	@$(BIN)/python -m tests.acceptance.pictures
 
 torture: $(VENV)/.dev
 	@$(BIN)/python -m tests.acceptance.torture --kills $(KILLS) --seed $(SEED)
@@ -50,19 +62,22 @@ lock:
 clean:
 	rm -rf $(VENV)
 
-$(VENV)/.%: requirements/%.txt
+# The checkout itself comes last, editable: for the command `research`, from any folder. Nothing more is fetched for it.
+$(VENV)/.%: requirements/%.txt pyproject.toml
 	$(call install,$(VENV))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
 
 # An environment of its own: langgraph-api holds packages back that the tests need newer.
 $(VENV)/studio/.%: requirements/%.txt
 	$(call install,$(VENV)/studio)
+	@touch $@
 
 define install
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
 	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 	@echo "Installing the locked packages of $< …" >&2
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
 endef
 
 export TOPIC DOCUMENTS

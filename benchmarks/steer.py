@@ -28,6 +28,7 @@ def main(rounds: int = 30) -> None:
     print(
         json.dumps(
             {
+                "benchmark": "steer",
                 "rounds": rounds,
                 "steer_in_cooldown_ms_median": _ms(statistics.median(steered)),
                 "steer_in_cooldown_ms_worst": _ms(max(steered)),

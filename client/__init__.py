@@ -1,26 +1,36 @@
 """A client of the research server. It speaks HTTP only."""
 
+from client.async_client import AsyncResearchClient
 from client.errors import (
+    AnswerNotUnderstood,
     ClientError,
     InvocationUnknown,
     RequestRefused,
-    ServerDidNotStart,
+    ServerGone,
     StreamBroken,
     StreamGone,
 )
-from client.event import Event
-from client.follow import follow
-from client.sse import Frame, FrameDecoder
+from client.events import Event
+from client.records import Invocation, Page, Report, Started, Status, Usage
+from client.requests import RunConfig
+from client.sync_client import ResearchClient
 
 __all__ = [
+    "AnswerNotUnderstood",
+    "AsyncResearchClient",
     "ClientError",
     "Event",
-    "Frame",
-    "FrameDecoder",
+    "Invocation",
     "InvocationUnknown",
+    "Page",
+    "Report",
     "RequestRefused",
-    "ServerDidNotStart",
+    "ResearchClient",
+    "RunConfig",
+    "ServerGone",
+    "Started",
+    "Status",
     "StreamBroken",
     "StreamGone",
-    "follow",
+    "Usage",
 ]

@@ -10,6 +10,10 @@ class ClientError(Exception):
         return super().__str__() or (self.__doc__ or "").strip()
 
 
+class ServerGone(ClientError):
+    """The server does not answer. The run is not lost: it goes on when the server does."""
+
+
 class StreamGone(ClientError):
     """The server no longer keeps this invocation's events."""
 
@@ -33,15 +37,3 @@ class RequestRefused(ClientError):
         super().__init__(f"The server refused the request ({status}): {detail}")
         self.status = status
         self.detail = detail
-
-
-class ServerDidNotStart(ClientError):
-    """The server did not start."""
-
-
-class ServerKeepsEnding(ClientError):
-    """The server ended again and again."""
-
-
-class FolderUnusable(ClientError):
-    """A folder cannot be used."""

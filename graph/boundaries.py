@@ -8,6 +8,7 @@ from graph.clock import iso
 from graph.events import Event
 from graph.seen import Seen
 from graph.state import Finding, Pause, SourceList, State
+from graph.usage import Spent, spent_of_turn, total
 
 
 class Boundaries:
@@ -40,7 +41,7 @@ class Boundaries:
                 yield from self._phase_entered(entered.pop(0), plan)
             yield from self._subcall_ended(finding, checkpoint_id)
             if finding["index"] == self._calls:
-                yield from self._once(_phase_end(finding, plan))
+                yield from self._once(_phase_end(finding, plan, spent_of_turn(state)))
         for entry in entered:
             yield from self._phase_entered(entry, plan)
         if "cooldown" in following and (pause := state.get("cooldown")):
@@ -54,8 +55,10 @@ class Boundaries:
     def _phase_entered(self, entry: SourceList, plan: list[str]) -> Iterator[Event]:
         phase = entry["phase"]
         yield from self._once({"type": "phase_start", "phase": phase, "total": len(plan), "title": plan[phase - 1]})
-        if entry["items"]:
-            yield from self._once({"type": "sources", "phase": phase, "items": entry["items"]})
+        searches = entry.get("searches", [])
+        yield from self._once(
+            {"type": "sources", "phase": phase, "items": entry["items"], "searches": searches, **_spent(entry)}
+        )
 
     def _subcall_ended(self, finding: Finding, checkpoint_id: str) -> Iterator[Event]:
         where = {"phase": finding["phase"], "role": finding["role"], "index": finding["index"], "of": self._calls}
@@ -69,6 +72,7 @@ class Boundaries:
                 "attempt": self._seen.attempt,
                 "duration_sec": round(finding["ended_at"] - finding["started_at"], 3),
                 "usage": finding["usage"],
+                "model": finding["model"],
                 "checkpoint_id": checkpoint_id,
             }
         )
@@ -85,13 +89,18 @@ class Boundaries:
             yield from self._once({"type": "token", "content": rest, "phase": phase, "index": index})
 
 
-def _phase_end(finding: Finding, plan: list[str]) -> Event:
+def _spent(entry: SourceList) -> Event:
+    return {"spent": entry["spent"]} if entry.get("spent") else {}
+
+
+def _phase_end(finding: Finding, plan: list[str], spent: list[Spent]) -> Event:
     return {
         "type": "phase_end",
         "phase": finding["phase"],
         "total": len(plan),
         "title": plan[finding["phase"] - 1],
         "duration_sec": round(finding["ended_at"] - finding["phase_started_at"], 3),
+        "usage": total(row for row in spent if row["phase"] == finding["phase"]),
     }
 
 

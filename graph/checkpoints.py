@@ -15,6 +15,7 @@ from langgraph.checkpoint.serde.types import ERROR
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from graph.faults import reach
+from graph.strict_serde import StrictSerializer
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class CheckpointSaver(AsyncSqliteSaver):
     """One connection for all threads, since several lock each other out. Raises `sqlite3.Error` if the disk fails."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
-        super().__init__(connection)
+        super().__init__(connection, serde=StrictSerializer())
         self._writing = asyncio.Lock()
 
     async def _write(self, work: Coroutine[Any, Any, T]) -> T:

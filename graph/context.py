@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 Role = Literal["research", "critique", "refine", "synthesize"]
+# `offline`, or a provider and a model as LangChain writes them.
+MODEL_NAME = r"^(offline|[a-z][a-z0-9_]*:\S.*)$"
+ModelName = Annotated[str, Field(pattern=MODEL_NAME, max_length=200)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -18,11 +22,16 @@ class Context:
         str,
         Field(
             title="Model",
-            description="`offline` (embedded, no key) or `openai:<name>` for any OpenAI-compatible endpoint.",
-            pattern=r"^(offline|[a-z0-9_-]+:.+)$",
+            description="`offline` (embedded, no key), `openai:<name>` for any OpenAI-compatible endpoint, or "
+            "`provider:<name>` as LangChain writes it, where its package is installed.",
+            pattern=MODEL_NAME,
             max_length=200,
         ),
     ] = "offline"
+    role_models: Annotated[
+        dict[Role, ModelName],
+        Field(title="Models by role", description="Other models for single roles; the rest use the model above."),
+    ] = field(default_factory=dict)
     num_phases: Annotated[
         int,
         Field(title="Phases", description="How many phases of the built-in plan are done.", ge=1, le=1000),
@@ -69,6 +78,10 @@ class Context:
         Literal["never", "phase"],
         Field(title="Review", description="phase: stop behind each phase, until somebody says how to go on."),
     ] = "never"
+
+    def model_of(self, role: Role) -> str:
+        """The name of the model that does `role`."""
+        return self.role_models.get(role, self.model)
 
 
 def settled(context: Context | None) -> Context:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from dataclasses import dataclass
+
+from langchain_core.exceptions import ContextOverflowError
 
 
 class SilentStream(Exception):
@@ -30,13 +33,17 @@ class ModelFailed(Exception):
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed model call. `retry_after_sec` is what the endpoint asked for, if it did."""
+    """One failed model call. `retry_after_sec` is what the endpoint asked for, if it did.
+
+    `overflow`: the prompt is longer than the model takes, so the same one would fail again, and a shorter one may not.
+    """
 
     type: str
     message: str
     transient: bool
     limited: bool = False
     retry_after_sec: float | None = None
+    overflow: bool = False
 
 
 _REFUSALS = {
@@ -46,6 +53,11 @@ _REFUSALS = {
     404: "The model endpoint does not know the model, or the address is wrong (404): check RESEARCH_MODEL and "
     "OPENAI_BASE_URL.",
 }
+_OVERFLOW = re.compile(
+    r"context (?:length|window|size)|maximum context|too many (?:input )?tokens|(?:prompt|input) is too long"
+    r"|exceeds? the (?:available |model's )?(?:context|maximum (?:number of )?tokens)|ContextWindowExceeded",
+    re.IGNORECASE,
+)
 _TRANSIENT_STATUS = {408, 409, 425, 429}
 # Connection errors of the HTTP clients that LangChain's providers use, by the package that defines them.
 _TRANSPORT_PACKAGES = {"httpx", "httpx2", "httpcore", "httpcore2", "anyio", "aiohttp"}
@@ -54,6 +66,8 @@ _TRANSPORT_PACKAGES = {"httpx", "httpx2", "httpcore", "httpcore2", "anyio", "aio
 def failure_of(error: BaseException) -> Failure:
     """How `error`, raised by a chat model, is to be taken: its kind, a safe sentence, whether trying again may help."""
     kind = type(error).__name__
+    if _overflows(error):
+        return Failure(kind, "The prompt is longer than the model takes.", transient=False, overflow=True)
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _of_status(kind, status, error)
@@ -69,6 +83,14 @@ def failure_of(error: BaseException) -> Failure:
     if package == "openai":
         return Failure(kind, "The model endpoint broke the answer off with an error.", transient=True)
     return Failure(kind, f"The model call failed with {kind}.", transient=False)
+
+
+def _overflows(error: BaseException) -> bool:
+    """By LangChain's own class where its provider has one, else by what endpoints are known to say."""
+    if isinstance(error, ContextOverflowError) or getattr(error, "code", None) == "context_length_exceeded":
+        return True
+    refused = getattr(error, "status_code", None) in (400, 413, 422)
+    return refused and _OVERFLOW.search(str(error)) is not None
 
 
 def _of_status(kind: str, status: int, error: BaseException) -> Failure:

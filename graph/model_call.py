@@ -17,6 +17,7 @@ from graph.digest import count_tokens
 from graph.failure import CutStream, EmptyAnswer, Failure, ModelFailed, SilentStream, failure_of
 from graph.faults import reach
 from graph.surrogates import SurrogateMender
+from graph.thinking import ThinkingFilter
 from graph.token_joiner import TokenJoiner
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Silence:
 
 
 async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: Listener, idle_sec: float) -> Answer:
-    joiner, mender = TokenJoiner(listener.token), SurrogateMender()
+    joiner, mender, thinking = TokenJoiner(listener.token), SurrogateMender(), ThinkingFilter()
     usage: Usage = {"input_tokens": 0, "output_tokens": 0}
     # OpenAI's wire format says when an answer is complete; of other chat models we cannot know.
     finished = model._llm_type != "openai-chat"
@@ -136,7 +137,8 @@ async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: L
         async with Silence(idle_sec) as silence:
             async for chunk in model.astream(messages):
                 silence.heard()
-                if text := mender.mended(chunk.content if isinstance(chunk.content, str) else str(chunk.text)):
+                piece = chunk.content if isinstance(chunk.content, str) else str(chunk.text)
+                if text := thinking.answer(mender.mended(piece)):
                     joiner.add(text)
                     reach("token.first" if pieces == 0 else "token.middle")
                     pieces += 1
@@ -148,7 +150,7 @@ async def _stream(model: BaseChatModel, messages: list[BaseMessage], listener: L
     except TimeoutError as error:
         raise SilentStream(f"The model sent nothing for {idle_sec:g} s.") from error
     finally:
-        if rest := mender.rest():
+        if rest := thinking.answer(mender.rest()) + thinking.rest():
             joiner.add(rest)
         joiner.flush()
     return _checked(joiner.text, usage, finished=finished, messages=messages)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -19,55 +21,91 @@ class ModelUnusable(Exception):
     """The model cannot be used as it is set up; the message says what to do."""
 
 
-def check_model(name: str) -> None:
-    """Raises `ModelUnusable` where `name` is no model we know how to reach, or its key is missing."""
+@dataclass(frozen=True)
+class Access:
+    """Where an `openai:` model is, and the key to it; what is None is taken from OPENAI_BASE_URL, OPENAI_API_KEY."""
+
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+
+DEFAULT_ACCESS = Access()
+
+
+def check_model(name: str, access: Access = DEFAULT_ACCESS) -> None:
+    """Raises `ModelUnusable` where `name` is no model we know how to reach, or its key or package is missing."""
     if name == OFFLINE:
         return
-    if not name.startswith(PROVIDER) or not name.removeprefix(PROVIDER).strip():
+    provider, found, model = name.partition(":")
+    if not found or not provider or not model.strip():
         raise ModelUnusable(f"The model {name!r} is unknown: use 'offline' or 'openai:<name>'.")
-    if not os.environ.get("OPENAI_API_KEY"):
-        raise ModelUnusable(f"The model {name!r} needs OPENAI_API_KEY (any text will do for an endpoint without keys).")
+    if name.startswith(PROVIDER):
+        if not (access.api_key or os.environ.get("OPENAI_API_KEY")):
+            hint = "any text will do for an endpoint without keys"
+            raise ModelUnusable(f"The model {name!r} needs OPENAI_API_KEY ({hint}).")
+    elif importlib.util.find_spec("langchain") is None:
+        packages = f"langchain and the package of the provider {provider}"
+        raise ModelUnusable(f"The model {name!r} needs {packages}: pip install langchain langchain-{provider}.")
 
 
 # HTTP connections belong to the event loop that opened them; a notebook or a script may run several in turn.
-_loaded: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, BaseChatModel]] = WeakKeyDictionary()
+_Loaded = dict[tuple[str, Access], "BaseChatModel"]
+_loaded: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loaded] = WeakKeyDictionary()
 
 
-def load_model(name: str) -> BaseChatModel:
+def load_model(name: str, access: Access = DEFAULT_ACCESS) -> BaseChatModel:
     """The chat model called `name`, one for each event loop, to be called while that runs. Raises `ModelUnusable`.
 
-    `openai:` ones read OPENAI_API_KEY and OPENAI_BASE_URL.
+    `openai:` ones read OPENAI_API_KEY and OPENAI_BASE_URL where `access` names no others; those of other providers are
+    made by LangChain's `init_chat_model`, and read the variables of their packages.
     """
-    check_model(name)
+    check_model(name, access)
     loaded = _loaded.setdefault(asyncio.get_running_loop(), {})
-    if name not in loaded:
-        loaded[name] = _offline() if name == OFFLINE else _openai(name.removeprefix(PROVIDER))
-    return loaded[name]
+    if (name, access) not in loaded:
+        loaded[name, access] = _made(name, access)
+    return loaded[name, access]
 
 
-def _offline() -> BaseChatModel:
-    from graph.offline import OfflineChatModel
+def _made(name: str, access: Access) -> BaseChatModel:
+    if name == OFFLINE:
+        from graph.offline import OfflineChatModel
 
-    return OfflineChatModel()
+        return OfflineChatModel()
+    return _openai(name.removeprefix(PROVIDER), access) if name.startswith(PROVIDER) else _by_langchain(name)
 
 
-def _openai(model: str) -> BaseChatModel:
+def _openai(model: str, access: Access) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
-    from openai import DefaultAsyncHttpxClient
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+    from pydantic import SecretStr
 
-    from graph.openai_client import PlainChunks
+    from graph.openai_client import PlainCompletions
 
-    base_url = os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+    key = access.api_key or os.environ.get("OPENAI_API_KEY", "")
+    base_url = access.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
     # A client of its own: LangChain's is shared between event loops. Retries are ours (graph/model_call.py), so that
     # each is announced and honours Retry-After; so is the watch for silence.
-    client = PlainChunks(base_url=base_url, http_client=DefaultAsyncHttpxClient(), max_retries=0)
+    client = AsyncOpenAI(api_key=key, base_url=base_url, http_client=DefaultAsyncHttpxClient(), max_retries=0)
     return ChatOpenAI(
         model=model,
+        api_key=SecretStr(key),
         base_url=base_url,
         root_async_client=client,
-        async_client=client.chat.completions,
+        async_client=PlainCompletions(client),
         streaming=True,
         stream_usage=True,
         stream_chunk_timeout=None,
         max_retries=0,
     )
+
+
+def _by_langchain(name: str) -> BaseChatModel:
+    from langchain.chat_models import init_chat_model
+
+    provider, _, model = name.partition(":")
+    try:
+        return init_chat_model(model, model_provider=provider, max_retries=0)
+    except (ImportError, ValueError) as error:
+        # LangChain's own sentence names the package or the variable that is missing; pydantic's may hold a key.
+        reason = f": {error}" if isinstance(error, ImportError) or type(error) is ValueError else ""
+        raise ModelUnusable(f"The model {name!r} cannot be loaded{reason}") from error

@@ -1,4 +1,4 @@
-"""OpenAI's client, with the pieces of a streamed answer left as the JSON that they came as.
+"""OpenAI's chat completions, with the pieces of a streamed answer left as the JSON that they came as.
 
 Building the SDK's models of them took half of a busy server's time, and LangChain turns them back into dictionaries.
 """
@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from openai import AsyncOpenAI, AsyncStream
+from openai import AsyncStream
+from openai.resources.chat import AsyncCompletions
+
+# What the SDK's own `create` takes beside the body of the request.
+_NOT_BODY = {"extra_headers", "extra_query", "extra_body", "timeout"}
 
 
 class Pieces(AsyncStream[object]):
@@ -25,11 +29,13 @@ class Pieces(AsyncStream[object]):
                 yield piece
 
 
-class PlainChunks(AsyncOpenAI):
-    """An `AsyncOpenAI` whose streamed chat completions are dictionaries, as the SDK's `cast_to=object` gives them."""
+class PlainCompletions(AsyncCompletions):
+    """The SDK's completions, but for plain streams: their body is sent as it is, their pieces are dictionaries."""
 
-    async def post(self, path: str, **options: Any) -> Any:
-        """As the SDK's, which its resources call."""
-        if path == "/chat/completions" and options.get("stream"):
-            options["stream_cls"] = Pieces
-        return await super().post(path, **options)
+    async def create(self, **payload: Any) -> Any:
+        """As the SDK's, which checks and converts the payload field by field."""
+        if not payload.get("stream") or _NOT_BODY & payload.keys():
+            return await super().create(**payload)
+        return await self._client.post(
+            "/chat/completions", body=payload, cast_to=object, stream=True, stream_cls=Pieces
+        )

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from graph.boundaries import Boundaries
 from graph.context import Context, roles
 from graph.events import TERMINAL, Event
-from graph.nodes import TopicMissing
+from graph.beginning import TopicMissing
 from graph.plan import plan_titles
 from graph.seen import Seen
 from graph.state import Input, Output, State, Steering

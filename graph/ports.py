@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from graph.endpoint import Endpoint
 from graph.model_call import Patience
 from graph.models import load_model
+from graph.search.engine import Engine
+from graph.search.searcher import Budget, Searcher
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.retrievers import BaseRetriever
+
+    from graph.context import Role
+    from graph.prices import Prices
+
+# Of a model whose window nobody knows; small enough for most that are run at home today.
+DEFAULT_WINDOW_TOKENS = 32_000
 
 
 def _shipped_corpus() -> BaseRetriever:
@@ -25,30 +34,64 @@ def _shipped_corpus() -> BaseRetriever:
 
 @dataclass(kw_only=True)
 class Ports:
-    """The graph's connections. `retriever` is made at the first search; `now` is Unix seconds."""
+    """The graph's connections. `now` is Unix seconds.
+
+    `model` loads a model by its name, `role_models` those of single roles that are reached in another way.
+    `retriever` is the one search there is, made at the first one, unless `engines` names others.
+    `window_tokens` is how much every model takes, where that is not to be what its package says.
+    """
 
     model: Callable[[str], BaseChatModel] = load_model
+    role_models: Mapping[Role, Callable[[str], BaseChatModel]] = field(default_factory=dict)
     retriever: Callable[[], BaseRetriever] = _shipped_corpus
+    engines: Callable[[], Sequence[Engine]] | None = None
+    budget: Budget = field(default_factory=Budget)
+    window_tokens: int | None = None
+    prices: Prices | None = None
     patience: Patience = field(default_factory=Patience)
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    _retriever: BaseRetriever | None = field(default=None, init=False)
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
-    _endpoints: dict[str, Endpoint] = field(default_factory=dict, init=False)
+    _lines: dict[tuple[str, str], ModelLine] = field(default_factory=dict, init=False)
 
-    def endpoint(self, model: str) -> Endpoint:
-        """The endpoint that serves `model`, the same object for every run."""
-        return self._endpoints.setdefault(model, Endpoint())
+    def line(self, role: Role, name: str) -> ModelLine:
+        """The way to the model called `name` in `role`, the same object for every run."""
+        own = role if role in self.role_models else ""
+        load = self.role_models.get(role, self.model)
+        return self._lines.setdefault((own, name), ModelLine(name, load, self.window_tokens))
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """All searches."""
+        engines = [_only(self.retriever)] if self.engines is None else self.engines()
+        return Searcher(engines, self.budget, self.sleep)
 
     def close(self) -> None:
-        """Closes the retriever, where it was opened and can be closed."""
-        close = getattr(self._retriever, "close", None)
-        if callable(close):
-            close()
+        """Closes the retrievers that were opened and can be closed."""
+        if "searcher" in self.__dict__:
+            self.searcher.close()
 
-    async def sources(self) -> BaseRetriever:
-        """The retriever, opened off the loop's thread at the first call."""
-        async with self._opening:
-            if self._retriever is None:
-                self._retriever = await asyncio.to_thread(self.retriever)
-            return self._retriever
+
+@dataclass
+class ModelLine:
+    """A model as all runs of this process share it: its endpoint's pace, and how long a prompt it took."""
+
+    name: str
+    load: Callable[[str], BaseChatModel]
+    window_tokens: int | None
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    found_tokens: int | None = None
+
+    def model(self) -> BaseChatModel:
+        """The model, for the running event loop."""
+        return self.load(self.name)
+
+    def room(self, model: BaseChatModel, answer_tokens: int) -> int:
+        """How many tokens a prompt may have beside an answer of about `answer_tokens`."""
+        window = self.window_tokens or (model.profile or {}).get("max_input_tokens") or DEFAULT_WINDOW_TOKENS
+        # Answers run over, and a reasoning model thinks within the same window.
+        room = max(window - 2 * answer_tokens, window // 2)
+        return room if self.found_tokens is None else min(room, self.found_tokens)
+
+
+def _only(retriever: Callable[[], BaseRetriever]) -> Engine:
+    return Engine("documents", lambda _: retriever(), wide=True, durable=False)

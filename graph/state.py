@@ -13,6 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from graph.context import Role
+from graph.usage import Spent
 
 # The SQLite saver replays at most this many updates; a smaller number stores more whole copies.
 SNAPSHOT_EVERY = 1000
@@ -30,12 +31,27 @@ class Usage(TypedDict):
 
 
 class Source(TypedDict):
-    """A passage that a search found. `id` is the number it is cited by, counted from 1 over the whole thread."""
+    """A passage that a search found. `id` is the number it is cited by, counted from 1 over the whole thread.
+
+    `place` is where in the document, `origin` the engine that found it. `summary`: the words are the search's own.
+    """
 
     id: int
     title: str
     url: str
     snippet: str
+    place: NotRequired[str]
+    origin: NotRequired[str]
+    summary: NotRequired[bool]
+
+
+class Searching(TypedDict):
+    """One query to one engine, how many passages it found, and why it failed where it did."""
+
+    engine: str
+    query: str
+    found: int
+    error: str | None
 
 
 class SourceList(TypedDict):
@@ -45,6 +61,8 @@ class SourceList(TypedDict):
     turn: int
     phase: int
     items: list[Source]
+    searches: NotRequired[list[Searching]]
+    spent: NotRequired[list[Spent]]
 
 
 class Finding(TypedDict):
@@ -89,7 +107,10 @@ class Pause(TypedDict):
 
 
 class Gap(TypedDict):
-    """Something that could not be had, said in the report: a search that failed, a file that could not be read."""
+    """Something that could not be had, said in the report: a search that failed, a file that could not be read.
+
+    `phase` is 0 where it concerns the whole run.
+    """
 
     line: int
     phase: int
@@ -177,7 +198,10 @@ class Output(TypedDict):
 
 
 class State(TypedDict, total=False):
-    """The whole state of a thread; `phase` and `index` are the next subcall to do, both from 1."""
+    """The whole state of a thread; `phase` and `index` are the next subcall to do, both from 1.
+
+    `report` is Markdown, `document` the same report as `graph.report.Report`; both are empty before a turn's end.
+    """
 
     topic: Annotated[str, _seldom(str, "Topic", "What is researched now.")]
     message: Annotated[str, _seldom(str, "Message", "What was said last and is not taken up yet.")]
@@ -188,6 +212,8 @@ class State(TypedDict, total=False):
     sources: Annotated[list[SourceList], _growing(SourceList, "Sources", "What was found: one entry a phase entered.")]
     gaps: Annotated[list[Gap], _growing(Gap, "Gaps", "What could not be had.")]
     report: Annotated[str, _seldom(str, "Report", "The report as Markdown, once the turn has ended.")]
+    document: Annotated[dict[str, Any], _seldom(dict[str, Any], "Document", "The report, taken apart.")]
+    spent: Annotated[list[Spent], _seldom(list[Spent], "Spent", "What the turn cost, once it has ended.")]
     usage: TurnUsage
     line: Annotated[int, Field(title="Line", description="The number of the thread's present topic, from 1.")]
     turn: Annotated[int, Field(title="Turn", description="The number of the thread's present turn, from 1.")]

@@ -10,7 +10,11 @@ class SurrogateMender:
         self._half = ""
 
     def mended(self, piece: str) -> str:
-        """The text of `piece`, with what was held back in front; a half at its end is held back."""
+        """The text of `piece`, with what was held back in front; a half at its end is held back.
+
+        A NUL becomes U+FFFD too: PostgreSQL's text cannot hold it.
+        """
+        piece = piece.replace("\0", "\ufffd")
         if piece.isascii() and not self._half:
             return piece
         text, self._half = self._half + piece, ""

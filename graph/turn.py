@@ -15,14 +15,19 @@ from graph.context import Context, roles
 from graph.control import TurnControl
 from graph.directive import Directive
 from graph.events import Event
-from graph.nodes import findings_of_line, report_of, usage_of_turn, why_partial
+from graph.report import Report, markdown_of
+from graph.reporting import report_of, why_partial
 from graph.seen import Seen
 from graph.state import Cause, Input, Output, State, Usage
+from graph.topic import findings_of_line, usage_of_turn
+from graph.usage import Spent, spent_of_turn
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import Interrupt, StateSnapshot
+
+    from graph.prices import Prices
 
 
 # Answers the question that stands behind a phase: {"kind": "review", phase, total, title, text, next}.
@@ -31,13 +36,21 @@ Review = Callable[[Mapping[str, Any]], Awaitable[Directive]]
 
 @dataclass(frozen=True)
 class TurnResult:
-    """How a turn ended. `cause` is None where the whole plan was done; `report` is Markdown, empty without findings."""
+    """How a turn ended. `cause` is None where the whole plan was done; `document` is None without findings.
+
+    `report` is the document as Markdown; `spent` says for what `usage` was.
+    """
 
     cause: Cause | None
     phases_completed: int
     total_phases: int
     usage: Usage
-    report: str
+    spent: list[Spent]
+    document: Report | None
+
+    @property
+    def report(self) -> str:
+        return markdown_of(self.document) if self.document else ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,7 @@ class Turn:
         now: Callable[[], float],
         review: Review | None = None,
         metadata: Mapping[str, str] | None = None,
+        prices: Prices | None = None,
     ) -> None:
         self._graph = graph
         self._run_id = run_id
@@ -85,6 +99,7 @@ class Turn:
         self._now = now
         self._review = review
         self.steered_by: Directive | None = None
+        self._prices = prices
         self._state = State()
         self._broken_off_by: Cause | None = None
 
@@ -93,19 +108,21 @@ class Turn:
         """How the turn ended; to be read behind the last event."""
         progress, state = self.progress, self._state
         broken_off = self._broken_off_by is not None
+        written = None if broken_off else cast("Report | None", state.get("document"))
         return TurnResult(
             cause=self._broken_off_by or state.get("stop"),
             phases_completed=progress.completed_phases,
             total_phases=progress.total_phases or self._planned_phases,
             usage=usage_of_turn(state) if broken_off else state["usage"],
-            report=self.report_so_far(why_partial(self._broken_off_by)) if broken_off else state["report"],
+            spent=(not broken_off and state.get("spent")) or spent_of_turn(state),
+            document=written or self.report_so_far(why_partial(self._broken_off_by or state.get("stop"))),
         )
 
-    def report_so_far(self, partial: str | None) -> str:
-        """A report of what is committed, which says why it is partial; empty where there are no findings."""
+    def report_so_far(self, partial: str | None) -> Report | None:
+        """A report of what is committed, which says why it is partial; None where there are no findings."""
         if not findings_of_line(self._state):
-            return ""
-        return report_of(self._state, self._context, partial=partial, now=self._now())
+            return None
+        return report_of(self._state, self._context, partial=partial, now=self._now(), prices=self._prices)
 
     @property
     def _planned_phases(self) -> int:

@@ -10,8 +10,10 @@ from graph.clock import iso
 from graph.events import Event
 from graph.failure import ModelFailed
 from graph.models import ModelUnusable
+from graph.usage import breakdown
 
 if TYPE_CHECKING:
+    from graph.prices import Prices
     from graph.turn import TurnResult
 
 EntryMode = Literal["fresh", "resumed", "recovered"]
@@ -59,7 +61,9 @@ def run_start(
     return event if prior_topic is None else event | {"prior_topic": prior_topic}
 
 
-def ended(result: TurnResult, *, duration_sec: float, report_url: str | None) -> Event:
+def ended(
+    result: TurnResult, *, duration_sec: float, report_url: str | None, prices: Prices | None = None
+) -> Event:
     """The last event of a turn that did its plan, or wound down."""
     if result.cause is not None:
         return {
@@ -69,11 +73,14 @@ def ended(result: TurnResult, *, duration_sec: float, report_url: str | None) ->
             "total_phases": result.total_phases,
             "pending_steering_inputs": 0,
         }
+    usage = breakdown(result.spent, prices)
     return {
         "type": "run_complete",
         "phases_completed": result.phases_completed,
         "duration_sec": round(duration_sec, 3),
         "usage": result.usage,
+        "usage_by_role": usage["by_role"],
+        "cost": usage["cost"],
         "report_url": report_url,
     }
 

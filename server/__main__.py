@@ -10,9 +10,11 @@ import argparse  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
+from contextlib import AbstractContextManager, nullcontext  # noqa: E402
 
 from server.data_folder import DataFolder, DataFolderUnusable  # noqa: E402
 from server.database import DatabaseUnusable  # noqa: E402
+from server.keys import KeysUnusable  # noqa: E402
 from server.settings import Settings, SettingsInvalid, describe_settings, read_settings  # noqa: E402
 
 
@@ -28,17 +30,36 @@ def main() -> int:
         epilog="settings [default]:\n" + describe_settings(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
+    parser.add_argument("--role", choices=("all", "api", "worker"), help="what this process does; comes before ROLE")
+    parser.add_argument("command", nargs="?", choices=("keys",), help="keys add|list|revoke: the API keys in DATA_DIR")
+    if sys.argv[1:2] == ["keys"]:
+        return _keys(sys.argv[2:])
+    asked = {name: value for name, value in vars(parser.parse_args()).items() if value and name != "command"}
     # Until the server has a handler of its own there is nothing to wind down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        settings = read_settings()
-        with DataFolder(settings.data_dir) as folder, _listening(settings) as listener:
+        settings = read_settings(**asked)
+        with _folder(settings) as folder, _listening(settings) as listener:
             _serve(settings, folder, listener)
-    except (SettingsInvalid, DataFolderUnusable, DatabaseUnusable, PortUnusable) as error:
+    except (SettingsInvalid, DataFolderUnusable, DatabaseUnusable, KeysUnusable, PortUnusable) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _keys(arguments: list[str]) -> int:
+    from server import key_commands
+
+    try:
+        return key_commands.main(arguments, read_settings().data_dir)
+    except SettingsInvalid as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def _folder(settings: Settings) -> AbstractContextManager[DataFolder | None]:
+    """Where everything is kept, if not in a database that others share."""
+    return DataFolder(settings.data_dir) if settings.database_url is None else nullcontext()
 
 
 def _listening(settings: Settings) -> socket.socket:
@@ -54,13 +75,20 @@ def _listening(settings: Settings) -> socket.socket:
     return listener
 
 
-def _serve(settings: Settings, folder: DataFolder, listener: socket.socket) -> None:
+def _serve(settings: Settings, folder: DataFolder | None, listener: socket.socket) -> None:
     from server import logs
-    from server.services import open_services
     from server.serving import serve
 
     logs.configure(settings.log_level, settings.log_format)
-    serve(open_services(settings, folder, began=BEGAN), listener)
+    if folder is None:
+        from server.postgres.services import open_shared_services
+
+        services = open_shared_services(settings, began=BEGAN)
+    else:
+        from server.services import open_services
+
+        services = open_services(settings, folder, began=BEGAN)
+    serve(services, listener)
 
 
 if __name__ == "__main__":

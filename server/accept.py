@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -11,6 +10,8 @@ from typing import Any, Final
 from graph.events import Event
 from server.event_rows import Ending, Written, end, insert
 from server.invocation import Invocation, Wish, find, select
+from server.owners import owner_of, public
+from server.sql import Connection
 from server.status import Status
 
 MAX_WAITING_ON_THREAD: Final = 10
@@ -36,7 +37,7 @@ class NewInvocation:
     """A turn as it was asked for. `id` may be the client's own name for it.
 
     `given` is what its request set; `defaults` is the whole configuration it gets for the rest on a new topic. A turn
-    on the old topic takes the rest from the turn before it, with its plan.
+    on the old topic takes the rest from the turn before it, with its plan. `max_unfinished` is its key's limit.
     """
 
     id: str
@@ -51,6 +52,7 @@ class NewInvocation:
     created_at: float
     idempotency_key: str | None = None
     resumes: str | None = None
+    max_unfinished: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,13 @@ class Accepted:
 Stamp = Callable[[Event], Event]
 
 
-def accept(connection: sqlite3.Connection, new: NewInvocation, *, limit: int, stamp: Stamp) -> Accepted:
+def accept(connection: Connection, new: NewInvocation, *, limit: int, stamp: Stamp) -> Accepted:
     """Stores a turn; `limit` turns run at once, `stamp` puts the time on an event. Raises `ThreadBusy`, `QueueFull`."""
     if (repeated := _repeated(connection, new)) is not None:
         return repeated
     unfinished = select(connection, "WHERE thread_id = ? AND status IN ('queued', 'running') ORDER BY n", new.thread_id)
     if unfinished and new.multitask_strategy == "reject":
-        raise ThreadBusy(f"Thread {new.thread_id} has a turn under way.")
+        raise ThreadBusy(f"Thread {public(new.thread_id)} has a turn under way.")
     waiting = [turn for turn in unfinished if turn.started_at is None]
     steers = new.multitask_strategy in _STEERS
     overtaken = [turn for turn in waiting if turn.multitask_strategy != "enqueue"] if steers else []
@@ -97,9 +99,7 @@ def accept(connection: sqlite3.Connection, new: NewInvocation, *, limit: int, st
     return Accepted(stored, waits=waits, steered=under_way.id, wish=wish, written=written)
 
 
-def accept_resumption(
-    connection: sqlite3.Connection, invocation_id: str, new: NewInvocation, *, limit: int
-) -> Accepted:
+def accept_resumption(connection: Connection, invocation_id: str, new: NewInvocation, *, limit: int) -> Accepted:
     """Stores the turn that goes on where `invocation_id` stopped. Raises `ThreadBusy`, `NotResumable`, `QueueFull`."""
     stopped = find(connection, "WHERE id = ?", invocation_id)
     assert stopped is not None
@@ -108,13 +108,13 @@ def accept_resumption(
     if not stopped.status.ended or find(
         connection, "WHERE thread_id = ? AND status IN ('queued', 'running')", stopped.thread_id
     ):
-        raise ThreadBusy(f"Thread {stopped.thread_id} has a turn under way.")
+        raise ThreadBusy(f"Thread {public(stopped.thread_id)} has a turn under way.")
     if stopped.status not in (Status.FAILED, Status.CANCELLED, Status.TIMED_OUT):
         raise NotResumable(f"This turn is {stopped.status}: there is nothing to resume.")
     if stopped.put_back:
         raise NotResumable("This turn was rolled back: the thread has forgotten it.")
-    later = "started_at IS NOT NULL AND (started_at, n) > (coalesce(?, started_at), ?)"
-    if find(connection, f"WHERE thread_id = ? AND {later}", stopped.thread_id, stopped.started_at, stopped.n):
+    later, place = ("n > ?", stopped.n) if stopped.started_at is None else ("turn > ?", stopped.turn)
+    if find(connection, f"WHERE thread_id = ? AND started_at IS NOT NULL AND {later}", stopped.thread_id, place):
         raise NotResumable("A later turn has taken the thread over: resume that one, or start a new turn.")
     waits = _check_room(connection, new, 0, limit)
     again = replace(
@@ -131,7 +131,7 @@ def accept_resumption(
 
 
 def cancel(
-    connection: sqlite3.Connection, invocation_id: str, wish: Wish, *, at: float, stamp: Stamp
+    connection: Connection, invocation_id: str, wish: Wish, *, at: float, stamp: Stamp
 ) -> tuple[Invocation, dict[str, Written]]:
     """Ends a turn that waits, or leaves the wish with one under way; one that has ended stays as it is."""
     turn = find(connection, "WHERE id = ?", invocation_id)
@@ -147,7 +147,7 @@ def cancel(
     return again, written
 
 
-def _repeated(connection: sqlite3.Connection, new: NewInvocation) -> Accepted | None:
+def _repeated(connection: Connection, new: NewInvocation) -> Accepted | None:
     """What an earlier request of the same name or key had made."""
     earlier = find(connection, "WHERE id = ?", new.id)
     if earlier is None and new.idempotency_key is not None:
@@ -158,10 +158,11 @@ def _repeated(connection: sqlite3.Connection, new: NewInvocation) -> Accepted | 
     return Accepted(earlier, waits=waits, repeated=True, named=earlier.id == new.id)
 
 
-def _check_room(connection: sqlite3.Connection, new: NewInvocation, waiting: int, limit: int) -> bool:
+def _check_room(connection: Connection, new: NewInvocation, waiting: int, limit: int) -> bool:
     """Whether the server is full, so that the new turn has to wait."""
     if waiting >= MAX_WAITING_ON_THREAD:
-        raise QueueFull(f"{MAX_WAITING_ON_THREAD} turns wait on thread {new.thread_id} already.")
+        raise QueueFull(f"{MAX_WAITING_ON_THREAD} turns wait on thread {public(new.thread_id)} already.")
+    _check_own_room(connection, new)
     count = "SELECT status, count(*) FROM invocations WHERE status IN ('queued', 'running') GROUP BY status"
     unfinished = {row[0]: int(row[1]) for row in connection.execute(count)}
     if unfinished.get("queued", 0) >= MAX_QUEUED:
@@ -169,16 +170,25 @@ def _check_room(connection: sqlite3.Connection, new: NewInvocation, waiting: int
     return sum(unfinished.values()) >= limit
 
 
-def _store(connection: sqlite3.Connection, new: NewInvocation) -> Invocation:
-    last = find(
-        connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY started_at DESC, n DESC", new.thread_id
-    )
+def _check_own_room(connection: Connection, new: NewInvocation) -> None:
+    """Raises `QueueFull` where the key has as many unfinished turns as it may have."""
+    if new.max_unfinished is None:
+        return
+    count = "SELECT count(*) AS turns FROM invocations WHERE status IN ('queued', 'running') AND owner = ?"
+    row = connection.execute(count, (owner_of(new.thread_id),)).fetchone()
+    if row is not None and int(row[0]) >= new.max_unfinished:
+        raise QueueFull(f"This key may have {new.max_unfinished} unfinished turns, and has them.")
+
+
+def _store(connection: Connection, new: NewInvocation) -> Invocation:
+    last = find(connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY turn DESC", new.thread_id)
     config, total = {**new.defaults, **new.given}, new.total_phases
     if last is not None and new.steering != "new_topic":
         plan = {name: last.config[name] for name in ("num_phases", "phase_titles")}
         config, total = {**last.config, **new.given, **plan}, last.total_phases
     values = {
         "id": new.id,
+        "owner": owner_of(new.id),
         "idempotency_key": new.idempotency_key,
         "thread_id": new.thread_id,
         "turn": 1,
@@ -195,8 +205,8 @@ def _store(connection: sqlite3.Connection, new: NewInvocation) -> Invocation:
         "resumes": new.resumes,
     }
     names = ", ".join(values)
-    places = ", ".join(f":{name}" for name in values)
-    connection.execute(f"INSERT INTO invocations ({names}) VALUES ({places})", values)  # noqa: S608
+    places = ", ".join("?" for _ in values)
+    connection.execute(f"INSERT INTO invocations ({names}) VALUES ({places})", list(values.values()))  # noqa: S608
     stored = find(connection, "WHERE id = ?", new.id)
     assert stored is not None
     return stored
@@ -209,23 +219,21 @@ def _wish_of(new: NewInvocation, under_way: Invocation) -> Wish:
     return Wish.CANCEL_NOW if under_way.wish >= Wish.CANCEL else Wish.ROLL_BACK
 
 
-def _steer(
-    connection: sqlite3.Connection, under_way: Invocation, new: NewInvocation, wish: Wish, stamp: Stamp
-) -> Written:
+def _steer(connection: Connection, under_way: Invocation, new: NewInvocation, wish: Wish, stamp: Stamp) -> Written:
     _want(connection, under_way, wish)
     if new.multitask_strategy == "rollback":
         connection.execute("UPDATE invocations SET put_back = 1 WHERE n = ?", (under_way.n,))
     event = {
         "type": "steering",
         "message": new.message,
-        "invocation_id": new.id,
+        "invocation_id": public(new.id),
         "multitask_strategy": new.multitask_strategy,
     }
     return insert(connection, under_way.n, under_way.last_event_id, [stamp(event)])
 
 
-def _want(connection: sqlite3.Connection, turn: Invocation, wish: Wish) -> None:
-    connection.execute("UPDATE invocations SET wish = max(wish, ?) WHERE n = ?", (int(wish), turn.n))
+def _want(connection: Connection, turn: Invocation, wish: Wish) -> None:
+    connection.execute("UPDATE invocations SET wish = ? WHERE n = ? AND wish < ?", (int(wish), turn.n, int(wish)))
 
 
 def _overtaken(turn: Invocation, stamp: Stamp) -> Ending:
@@ -238,7 +246,7 @@ def _unstarted(turn: Invocation, cause: str, stamp: Stamp) -> Event:
     return stamp({"type": "winding_down", "cause": cause, **counts, "pending_steering_inputs": waiting})
 
 
-def _planned(connection: sqlite3.Connection, turn: Invocation) -> bool:
+def _planned(connection: Connection, turn: Invocation) -> bool:
     """Whether the turn came as far as its first phase: before that, the thread's state is still its predecessor's."""
     if turn.events_removed:
         return turn.started_at is not None

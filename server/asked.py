@@ -10,7 +10,9 @@ from graph.context import Context
 from graph.plan import plan_titles
 from graph.turn_events import new_invocation_id, new_thread_id
 from server.accept import NewInvocation, NotResumable, QueueFull, ThreadBusy
+from server.access import max_unfinished, owner
 from server.invocation import Invocation
+from server.owners import owned
 from server.problems import Problem
 from server.requests import RunConfig, StartRequest, checked_name
 from server.services import Services
@@ -23,11 +25,11 @@ def new_invocation(request: Request, body: StartRequest, parts: Services) -> New
     """The turn that a `POST /invocations` asks for. Raises `Problem` for a bad name."""
     thread_id = body.thread_id or request.query_params.get("agent_session_id", new_thread_id())
     now = parts.now()
-    defaults, given = _defaults(parts.settings), _given(body.config)
+    defaults, given = server_defaults(parts.settings), _given(body.config)
     whole = {**defaults, **given}
     return NewInvocation(
         id=_id(request, now),
-        thread_id=checked_name(thread_id, "thread_id"),
+        thread_id=owned(owner(request), checked_name(thread_id, "thread_id")),
         message=body.text,
         steering=body.steering,
         multitask_strategy=body.multitask_strategy,
@@ -39,6 +41,7 @@ def new_invocation(request: Request, body: StartRequest, parts: Services) -> New
         ),
         created_at=now,
         idempotency_key=_idempotency_key(request),
+        max_unfinished=max_unfinished(request),
     )
 
 
@@ -57,6 +60,7 @@ def resumption(request: Request, stopped: Invocation, parts: Services) -> NewInv
         total_phases=stopped.total_phases,
         created_at=now,
         idempotency_key=_idempotency_key(request),
+        max_unfinished=max_unfinished(request),
     )
 
 
@@ -69,7 +73,8 @@ def refused(error: ThreadBusy | NotResumable | QueueFull) -> Problem:
 
 def _id(request: Request, now: float) -> str:
     name = request.headers.get("x-agent-invocation-id")
-    return new_invocation_id(now) if name is None else checked_name(name, "x-agent-invocation-id")
+    chosen = new_invocation_id(now) if name is None else checked_name(name, "x-agent-invocation-id")
+    return owned(owner(request), chosen)
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -77,12 +82,17 @@ def _idempotency_key(request: Request) -> str | None:
     if key is not None and not 1 <= len(key) <= MAX_KEY:
         message = f"must be 1 to {MAX_KEY} characters"
         raise Problem(422, f"Idempotency-Key: {message}", errors=[{"field": "Idempotency-Key", "message": message}])
-    return key
+    return key and owned(owner(request), key)
 
 
 def _given(config: RunConfig) -> dict[str, Any]:
     """What the request set of the turn's configuration."""
     given = config.model_dump(exclude_none=True)
+    if "models" in given:
+        given["role_models"] = given.pop("models")
+    elif "model" in given:
+        # Who asks for one model wants it everywhere.
+        given["role_models"] = {}
     phases = given.pop("phases", None)
     if isinstance(phases, list):
         given |= {"num_phases": len(phases), "phase_titles": phases}
@@ -91,10 +101,11 @@ def _given(config: RunConfig) -> dict[str, Any]:
     return given
 
 
-def _defaults(settings: Settings) -> dict[str, Any]:
+def server_defaults(settings: Settings) -> dict[str, Any]:
     """The whole configuration of a turn whose request sets nothing."""
     return {
         "model": settings.research_model,
+        "role_models": settings.role_models,
         "num_phases": settings.num_phases,
         "phase_titles": [],
         "calls_per_phase": settings.calls_per_phase,

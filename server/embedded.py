@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
-from server import routes, thread_routes
+from server import health_routes, report_routes, routes, thread_routes
+from server.access import Access
+from server.app import allowed_hosts
 from server.data_folder import DataFolder
 from server.services import Services, open_services
 from server.settings import Settings, read_settings
@@ -23,8 +25,9 @@ def research_router(settings: Settings | None = None, *, ports: Ports | None = N
     """The routes of invocations, threads and health, for `app.include_router(research_router(), prefix="/research")`.
 
     Their errors are problems as docs/http.md says, and leave the rest of the application alone. While the application
-    runs, DATA_DIR is locked; when it ends, turns come to a checkpoint, and the next start goes on with them. HOST, PORT
-    and the log's settings are the application's own matter.
+    runs, DATA_DIR is locked; when it ends, turns come to a checkpoint, and the next start goes on with them. API keys
+    and ALLOWED_HOSTS hold as in the server; HOST, PORT and the log's settings are the application's own matter, and
+    DATABASE_URL is not used: turns are kept in SQLite.
 
     Args:
         settings: By default those of the environment.
@@ -45,11 +48,15 @@ def research_router(settings: Settings | None = None, *, ports: Ports | None = N
             yield
             running.clear()
 
-    def bind(request: Request) -> None:
-        request.state.services = running[0]
+    async def bind(request: Request) -> None:
+        services = request.state.services = running[0]
+        hosts = allowed_hosts(chosen.allowed_hosts)
+        Access(router, ring=services.keys, hosts=hosts, now=services.now).admit(request.scope, request.headers)
 
     router = APIRouter(lifespan=lifespan, dependencies=[Depends(bind)])
+    router.include_router(health_routes.router)
     router.include_router(routes.router)
+    router.include_router(report_routes.router)
     if threads:
         router.include_router(thread_routes.router)
     return router

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from graph.turn_events import ended, expected_failure, run_failed
 from server.event_rows import Ending
+from server.owners import public
 from server.status import ENDED_BY_CAUSE, Status
 
 if TYPE_CHECKING:
+    from graph.prices import Prices
+    from graph.report import Report
     from graph.turn import Turn, TurnResult
     from server.event_log import StreamWriter
     from server.invocation import Invocation
@@ -22,21 +26,31 @@ class Drained(Exception):
     """The turn stopped at a checkpoint because the process is to end."""
 
 
-def finished(invocation: Invocation, result: TurnResult, now: float) -> Ending:
+def finished(invocation: Invocation, result: TurnResult, now: float, prices: Prices | None = None) -> Ending:
     """The end of a turn that did its plan, or wound down. `now` is Unix seconds."""
-    event = ended(result, duration_sec=now - (invocation.started_at or now), report_url=report_url(invocation.id))
+    event = ended(
+        result,
+        duration_sec=now - (invocation.started_at or now),
+        report_url=report_url(invocation.id),
+        prices=prices,
+    )
     status = Status.COMPLETED if result.cause is None else ENDED_BY_CAUSE[result.cause]
-    return Ending(event, status, report=result.report, usage=_counts(result.usage))
+    return _with_report(Ending(event, status, spent=result.spent), result.document)
 
 
 def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
     """`{type, message}` of what ended a turn, in words that hold no secret. Raises `Drained` where nothing failed."""
     from langgraph.errors import GraphDrained
 
+    from graph.checkpoint_refused import CheckpointRefused
+
     if isinstance(error, GraphDrained):
         raise Drained from error
     if (expected := expected_failure(error)) is not None:
         return expected
+    if isinstance(error, CheckpointRefused):
+        _log.error("checkpoint_refused", thread=invocation.thread_id, invocation=invocation.id, reason=str(error))
+        return {"type": "CheckpointRefused", "message": str(error)}
     _log.error("turn_failed", thread=invocation.thread_id, invocation=invocation.id, exc_info=error)
     return {"type": type(error).__name__, "message": "The run met an unexpected error; the server's log tells more."}
 
@@ -45,14 +59,18 @@ async def failed(error: dict[str, str], turn: Turn | None, writer: StreamWriter)
     """The end of a turn that met an error: all that was done stays, and can be gone on from."""
     await writer.flushed()
     event = run_failed(error, turn.progress.completed_phases if turn else 0)
-    report = turn.report_so_far("the run failed before it was done") if turn else ""
-    return Ending(event, Status.FAILED, report=report, error=error)
+    report = turn.report_so_far("the run failed before it was done") if turn else None
+    return _with_report(Ending(event, Status.FAILED, error=error), report)
 
 
 def report_url(invocation_id: str) -> str:
     """Where the report of an invocation is read."""
-    return f"/invocations/{invocation_id}/report"
+    return f"/invocations/{public(invocation_id)}/report"
 
 
-def _counts(usage: Any) -> dict[str, int]:
-    return {"input_tokens": usage["input_tokens"], "output_tokens": usage["output_tokens"]}
+def _with_report(ending: Ending, report: Report | None) -> Ending:
+    if report is None:
+        return ending
+    from graph.report import markdown_of
+
+    return replace(ending, report=markdown_of(report), document=cast("dict[str, Any]", report))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import sqlite3
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from graph.faults import reach
+from graph.prices import read_prices
 from server.database import StorageFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from langchain_core.runnables import RunnableConfig
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import StateSnapshot
@@ -21,24 +26,43 @@ if TYPE_CHECKING:
     from graph.context import Context
     from graph.ports import Ports
     from graph.state import Input, Output, State
-    from server.data_folder import DataFolder
+    from server.postgres.checkpoints import PostgresCheckpoints
     from server.settings import Settings
 
+    Saver = CheckpointSaver | PostgresCheckpoints
     Graph = CompiledStateGraph[State, Context, Input, Output]
 
 _log = structlog.get_logger(__name__)
 
+# Of the three generations. LangChain keeps a call's pieces until it ends: they are then seldom looked at twice.
+GC_THRESHOLDS: Final = (50_000, 20, 20)
+
 
 class Engine:
-    """One graph and one checkpointer for all turns: several connections would lock each other out."""
+    """One graph and one checkpointer for all turns.
 
-    def __init__(self, settings: Settings, folder: DataFolder, ports: Ports | None = None) -> None:
+    `checkpoints` opens the saver; `modules` are what it needs imported, in a thread of its own. Without a
+    `document_index` the documents are read anew at each start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        checkpoints: Callable[[], Awaitable[Saver]],
+        modules: tuple[str, ...],
+        document_index: Path | None,
+        ports: Ports | None = None,
+    ) -> None:
         self._settings = settings
-        self._folder = folder
-        self._saver: CheckpointSaver | None = None
+        self._checkpoints = checkpoints
+        self._modules = modules
+        self._document_index = document_index
+        self._saver: Saver | None = None
         self._given = ports
         self._ports: Ports | None = None
         self._loading: asyncio.Task[Graph] | None = None
+        self.prices = read_prices(settings.prices_file) if settings.prices_file else None
 
     def start(self) -> None:
         """Begins to load."""
@@ -105,12 +129,11 @@ class Engine:
             raise StorageFailed(f"The checkpoints could not be erased ({error}).") from error
 
     async def _load(self) -> Graph:
-        await asyncio.to_thread(_import_all, self._settings.research_model)
-        from graph.checkpoints import open_checkpoints
+        await asyncio.to_thread(_imported_for_good, self._modules, self._settings.research_model)
         from graph.graph import build_graph
 
         try:
-            saver = self._saver = await open_checkpoints(self._folder.checkpoint_database)
+            saver = self._saver = await self._checkpoints()
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be opened ({error}).") from error
         self._ports = self._given or self._new_ports()
@@ -119,19 +142,42 @@ class Engine:
         return graph
 
     def _new_ports(self) -> Ports:
-        from graph.documents import open_documents
         from graph.model_call import Patience
         from graph.ports import Ports
+        from graph.search.searcher import Budget
+        from graph.search.setup import engines_of
 
-        settings, index = self._settings, self._folder.document_index
+        settings = self._settings
         return Ports(
-            retriever=lambda: open_documents(settings.documents_dir, index),
+            engines=lambda: engines_of(settings.searches(self._document_index)),
+            budget=Budget(
+                queries=settings.searches_per_phase,
+                results=settings.sources_per_phase,
+                timeout_sec=settings.search_timeout_sec,
+            ),
+            role_models=settings.role_loaders(),
+            window_tokens=settings.model_window_tokens,
+            prices=self.prices,
             patience=Patience(attempts=settings.model_attempts, idle_timeout_sec=settings.model_idle_timeout_sec),
         )
 
 
-def _import_all(model: str) -> None:
-    for module in ("graph.graph", "graph.checkpoints", "graph.turn", "graph.documents"):
+def _imported_for_good(modules: tuple[str, ...], model: str) -> None:
+    """Imports what the graph needs, and takes all that exists then out of the garbage collector's sight.
+
+    A full collection stopped the loop for 200 ms every two seconds of a busy server, most of it to look at modules.
+    """
+    gc.disable()
+    try:
+        _import_all(modules, model)
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+    finally:
+        gc.enable()
+
+
+def _import_all(modules: tuple[str, ...], model: str) -> None:
+    for module in ("graph.graph", *modules, "graph.turn", "graph.documents"):
         importlib.import_module(module)
     if model.startswith("openai:"):
         importlib.import_module("langchain_openai")

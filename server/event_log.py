@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -14,15 +13,19 @@ from graph.events import Event
 from graph.turn_events import stamped
 from server.database import into
 from server.event_rows import Ending, Written, append, end, frames_behind, keys_and_tail, waiting_steers
+from server.invocation import Invocation, find
 
 if TYPE_CHECKING:
     from server.database import Database
-    from server.invocation import Invocation
+    from server.sql import Connection
     from server.status import Status
 
 T = TypeVar("T")
 
 RING_FRAMES: Final = 1024
+# A wake costs some 50 µs a reader: resting four times as long leaves most of the time to the runs, however many read.
+REST_SEC_A_READER: Final = 0.0002
+LONGEST_REST_SEC: Final = 0.1
 # Events that a turn may have waiting for the disk before it is held back.
 MAX_WAITING: Final = 512
 
@@ -37,6 +40,13 @@ class LiveStream:
         self._last = 0
         self._frames: list[bytes] = []
         self._changed = asyncio.Event()
+        self._woken_at = 0.0
+        self._waking: asyncio.TimerHandle | None = None
+
+    @property
+    def last(self) -> int:
+        """The highest number that was shown, 0 where none was."""
+        return self._last
 
     def since(self, position: int) -> list[bytes] | None:
         """The frames behind number `position`, which the reader has up to; None where some are not in memory."""
@@ -46,13 +56,16 @@ class LiveStream:
         return self._frames[-behind:] if behind > 0 else []
 
     def show(self, written: Written) -> None:
-        """Takes in what is on disk now."""
-        self._frames.extend(written.frames)
-        self._last = written.last
+        """Takes in what is on disk now; what it has, or lacks the frames before, changes nothing."""
+        new = written.last - self._last
+        if new > len(written.frames):
+            self._frames.clear()
+        self._frames.extend(written.frames[-new:] if new > 0 else [])
+        self._last = max(self._last, written.last)
         if len(self._frames) > 2 * RING_FRAMES:
             del self._frames[:-RING_FRAMES]
         self.status = written.status or self.status
-        self._wake()
+        self._wake_in_turn()
 
     def close(self) -> None:
         """Lets the readers go, to read on from the next process."""
@@ -64,7 +77,22 @@ class LiveStream:
         self._frames.clear()
         self._wake()
 
+    def _wake_in_turn(self) -> None:
+        """Wakes the readers at once, or when they have rested from the last time: many frames then go in one write."""
+        if self._waking is not None:
+            return
+        loop = asyncio.get_running_loop()
+        rest = self._woken_at + min(LONGEST_REST_SEC, self.users * REST_SEC_A_READER) - loop.time()
+        if rest <= 0:
+            self._wake()
+        else:
+            self._waking = loop.call_later(rest, self._wake)
+
     def _wake(self) -> None:
+        if self._waking is not None:
+            self._waking.cancel()
+            self._waking = None
+        self._woken_at = asyncio.get_running_loop().time()
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -100,6 +128,11 @@ class EventLog:
             if not live.users and self._live.get(invocation_id) is live:
                 del self._live[invocation_id]
 
+    @property
+    def streams(self) -> Mapping[str, LiveStream]:
+        """The streams that somebody reads or writes here, by invocation id."""
+        return self._live
+
     def writer(self, invocation: Invocation) -> StreamWriter:
         """Where the claim that `invocation` stands for writes its events."""
         return StreamWriter(self, invocation)
@@ -110,10 +143,12 @@ class EventLog:
 
     def submit(
         self,
-        work: Callable[[sqlite3.Connection], tuple[T, Mapping[str, Written]]],
+        work: Callable[[Connection], tuple[T, Mapping[str, Written]]],
         settled: Callable[[T | None, Exception | None], None],
         *,
         name: str,
+        thread: str | None,
+        alone: bool = True,
     ) -> None:
         """Queues a write that gives its result and what it added to which streams; shows that once it is on disk."""
 
@@ -126,12 +161,18 @@ class EventLog:
                     live.show(written)
             settled(result[0], None)
 
-        self._database.submit(work, show, name=name)
+        self._database.submit(work, show, name=name, thread=thread, alone=alone)
 
-    async def transact(self, work: Callable[[sqlite3.Connection], tuple[T, Mapping[str, Written]]], *, name: str) -> T:
+    async def transact(
+        self,
+        work: Callable[[Connection], tuple[T, Mapping[str, Written]]],
+        *,
+        name: str,
+        thread: str | None,
+    ) -> T:
         """Does such a write and returns its result once it is on disk. Raises what `work` does, or `StorageFailed`."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.submit(work, into(future), name=name)
+        self.submit(work, into(future), name=name, thread=thread)
         return await future
 
     def forget(self, invocation_id: str) -> None:
@@ -149,6 +190,17 @@ class EventLog:
         self._closed = True
         for live in self._live.values():
             live.close()
+
+    async def opened(self, invocation_id: str, position: int) -> tuple[Invocation | None, list[bytes] | None]:
+        """The invocation, and up to 2,000 of its frames behind number `position`; None where they are removed."""
+
+        def read(connection: Connection) -> tuple[Invocation | None, list[bytes] | None]:
+            invocation = find(connection, "WHERE id = ?", invocation_id)
+            if invocation is None or invocation.events_removed:
+                return invocation, None
+            return invocation, frames_behind(connection, invocation.n, position)
+
+        return await self._database.read(read)
 
     async def frames(self, invocation: Invocation, position: int) -> list[bytes]:
         """Up to 2,000 frames from disk behind number `position`. Raises `EventsRemoved`."""
@@ -199,7 +251,7 @@ class StreamWriter:
         at = self._log.now()
         last = self._log.stamped(ending.event)
 
-        def work(connection: sqlite3.Connection) -> tuple[None, Mapping[str, Written]]:
+        def work(connection: Connection) -> tuple[None, Mapping[str, Written]]:
             append(connection, self._invocation, [])
             if last["type"] == "winding_down":
                 waiting = waiting_steers(connection, self._invocation.thread_id)
@@ -207,15 +259,15 @@ class StreamWriter:
             written = end(connection, self._invocation, replace(ending, event=last), at=at)
             return None, {self._invocation.id: written}
 
-        await self._log.transact(work, name="terminal")
+        await self._log.transact(work, name="terminal", thread=self._invocation.thread_id)
 
     def _write(self) -> None:
         events, self._gathered, self._writing = self._gathered, [], True
 
-        def work(connection: sqlite3.Connection) -> tuple[None, Mapping[str, Written]]:
+        def work(connection: Connection) -> tuple[None, Mapping[str, Written]]:
             return None, {self._invocation.id: append(connection, self._invocation, events)}
 
-        self._log.submit(work, self._written, name="events")
+        self._log.submit(work, self._written, name="events", thread=self._invocation.thread_id, alone=False)
 
     def _written(self, _: None, error: Exception | None) -> None:
         self._writing = False

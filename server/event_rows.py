@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -10,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from graph.events import Event, boundary_key
+from server.spent_rows import add_spent, replace_spent, spent_told
+from server.sql import Connection
 from server.status import Status
 
 if TYPE_CHECKING:
+    from graph.usage import Spent
     from server.invocation import Invocation
 
 READ_FRAMES: Final = 2000
@@ -30,14 +32,16 @@ class EventsRemoved(Exception):
 class Ending:
     """The end of a turn: its last event, its state, and what stays of it.
 
-    `usage` is all that the turn cost; where it is None, what its subcalls told stands.
+    `report` is Markdown, `document` what it was made from. `spent` is all that the turn cost; where it is None, what
+    its events told stands.
     """
 
     event: Event
     status: Status
     report: str = ""
+    document: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
-    usage: Mapping[str, int] | None = None
+    spent: Sequence[Spent] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Written:
     status: Status | None = None
 
 
-def append(connection: sqlite3.Connection, invocation: Invocation, events: Sequence[Event]) -> Written:
+def append(connection: Connection, invocation: Invocation, events: Sequence[Event]) -> Written:
     """Adds a claim's events; a boundary that the stream has is passed over. Raises `Superseded`."""
     row = connection.execute(
         "SELECT last_event_id FROM invocations WHERE n = ? AND epoch = ? AND status = 'running'",
@@ -60,7 +64,7 @@ def append(connection: sqlite3.Connection, invocation: Invocation, events: Seque
     return insert(connection, invocation.n, row[0], joined(events))
 
 
-def insert(connection: sqlite3.Connection, n: int, last: int, events: Sequence[Event]) -> Written:
+def insert(connection: Connection, n: int, last: int, events: Sequence[Event]) -> Written:
     """Adds events behind number `last` of stream `n`."""
     frames: list[bytes] = []
     for event in events:
@@ -78,7 +82,7 @@ def insert(connection: sqlite3.Connection, n: int, last: int, events: Sequence[E
     return Written(frames, last)
 
 
-def end(connection: sqlite3.Connection, invocation: Invocation, ending: Ending, *, at: float) -> Written:
+def end(connection: Connection, invocation: Invocation, ending: Ending, *, at: float) -> Written:
     """Adds the last event of a turn that is not under way any more, and its end state. `at` is Unix seconds."""
     last = connection.execute("SELECT last_event_id FROM invocations WHERE n = ?", (invocation.n,)).fetchone()[0]
     written = insert(connection, invocation.n, last, [ending.event])
@@ -96,18 +100,18 @@ def end(connection: sqlite3.Connection, invocation: Invocation, ending: Ending, 
             invocation.n,
         ),
     )
-    if ending.usage is not None:
-        connection.execute(
-            "UPDATE invocations SET input_tokens = ?, output_tokens = ? WHERE n = ?",
-            (ending.usage["input_tokens"], ending.usage["output_tokens"], invocation.n),
-        )
+    if ending.spent is not None:
+        replace_spent(connection, invocation.n, ending.spent)
     if ending.report:
-        connection.execute("INSERT INTO reports (n, markdown) VALUES (?, ?)", (invocation.n, ending.report))
+        connection.execute(
+            "INSERT INTO reports (n, markdown, document) VALUES (?, ?, ?)",
+            (invocation.n, ending.report, orjson.dumps(ending.document).decode() if ending.document else None),
+        )
         connection.execute("UPDATE invocations SET has_report = 1 WHERE n = ?", (invocation.n,))
     return Written(written.frames, written.last, ending.status)
 
 
-def waiting_steers(connection: sqlite3.Connection, thread_id: str) -> list[str]:
+def waiting_steers(connection: Connection, thread_id: str) -> list[str]:
     """The ids of the turns that wait to take a thread over, oldest first."""
     rows = connection.execute(
         "SELECT id FROM invocations WHERE thread_id = ? AND status = 'queued' AND started_at IS NULL"
@@ -117,7 +121,7 @@ def waiting_steers(connection: sqlite3.Connection, thread_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
-def frames_behind(connection: sqlite3.Connection, n: int, position: int) -> list[bytes]:
+def frames_behind(connection: Connection, n: int, position: int) -> list[bytes]:
     """Up to 2,000 frames of stream `n` behind number `position`. Raises `EventsRemoved`."""
     row = connection.execute("SELECT events_removed FROM invocations WHERE n = ?", (n,)).fetchone()
     if row is None or row[0]:  # no row: the thread was erased
@@ -126,7 +130,7 @@ def frames_behind(connection: sqlite3.Connection, n: int, position: int) -> list
     return [frame(row[0], row[1]) for row in connection.execute(query, (n, position, READ_FRAMES))]
 
 
-def keys_and_tail(connection: sqlite3.Connection, n: int) -> tuple[list[str], list[Event]]:
+def keys_and_tail(connection: Connection, n: int) -> tuple[list[str], list[Event]]:
     """The boundary keys of stream `n`, and its events from the last `subcall_start` on."""
     keys = [row[0] for row in connection.execute("SELECT key FROM events WHERE n = ? AND key IS NOT NULL", (n,))]
     start = connection.execute(
@@ -167,17 +171,13 @@ def _continues(last: Event, event: Event) -> bool:
     )
 
 
-def _count(connection: sqlite3.Connection, n: int, event: Event) -> None:
+def _count(connection: Connection, n: int, event: Event) -> None:
     if event["type"] == "phase_end":
         connection.execute("UPDATE invocations SET phases_completed = ? WHERE n = ?", (event["phase"], n))
-    elif event["type"] == "subcall_end":
-        usage = event["usage"]
-        connection.execute(
-            "UPDATE invocations SET input_tokens = input_tokens + ?, output_tokens = output_tokens + ? WHERE n = ?",
-            (usage["input_tokens"], usage["output_tokens"], n),
-        )
+    for row in spent_told(event):
+        add_spent(connection, n, row)
 
 
-def _successor(connection: sqlite3.Connection, invocation: Invocation) -> str | None:
+def _successor(connection: Connection, invocation: Invocation) -> str | None:
     waiting = waiting_steers(connection, invocation.thread_id)
     return waiting[-1] if waiting else None

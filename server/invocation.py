@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from server.sql import Connection, Row
 from server.status import Status
 
 
@@ -63,18 +63,18 @@ class Invocation:
 _COLUMNS: Final = ", ".join(Invocation.__dataclass_fields__)
 
 
-def select(connection: sqlite3.Connection, rest: str, *values: object) -> list[Invocation]:
+def select(connection: Connection, rest: str, *values: object) -> list[Invocation]:
     """The invocations that `rest` of an SQL query names: its `WHERE`, its `ORDER BY`, with `?` for `values`."""
     return [_of(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM invocations {rest}", values)]  # noqa: S608
 
 
-def find(connection: sqlite3.Connection, rest: str, *values: object) -> Invocation | None:
+def find(connection: Connection, rest: str, *values: object) -> Invocation | None:
     """The first of `select`."""
     return next(iter(select(connection, f"{rest} LIMIT 1", *values)), None)
 
 
-def _of(row: sqlite3.Row) -> Invocation:
-    values = dict(row)
+def _of(row: Row) -> Invocation:
+    values: dict[str, Any] = dict(row)
     for name in ("config", "metadata", "error"):
         if values[name] is not None:
             values[name] = json.loads(values[name])

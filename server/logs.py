@@ -42,5 +42,5 @@ def configure(level: str, form: str) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # These log addresses, headers and what they send at INFO and DEBUG.
-    for name in ("sse_starlette", "httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiosqlite"):
+    for name in ("sse_starlette", "httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiosqlite", "procrastinate"):
         logging.getLogger(name).setLevel(logging.WARNING)

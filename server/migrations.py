@@ -1,7 +1,8 @@
-"""The schema of the server's own database, as numbered steps that are each applied once."""
+"""The schema of the server's own database, as numbered steps that are each applied once, on either engine."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Final
 
@@ -58,6 +59,42 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
     INSERT INTO probe VALUES (0);
     CREATE UNIQUE INDEX events_once ON events (n, key) WHERE key IS NOT NULL;
     """,
+    """
+    -- The report as JSON; null for one that an earlier version wrote.
+    ALTER TABLE reports ADD COLUMN document TEXT;
+    CREATE TABLE spent (
+        n             INTEGER NOT NULL REFERENCES invocations (n),
+        phase         INTEGER NOT NULL,
+        role          TEXT NOT NULL,
+        model         TEXT NOT NULL,
+        calls         INTEGER NOT NULL,
+        input_tokens  INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        PRIMARY KEY (n, phase, role, model)
+    );
+    """,
+    """
+    -- since: Unix seconds
+    CREATE TABLE erasures (
+        thread_id TEXT PRIMARY KEY,
+        since     REAL NOT NULL
+    );
+    """,
+    """
+    -- The name of the API key whose it is; '' where it was made without.
+    ALTER TABLE invocations ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    CREATE INDEX invocations_of_owner ON invocations (owner, n);
+    """,
+)
+
+# How the steps, which are written for SQLite, are said in PostgreSQL. Keys are compared byte by byte there too.
+_IN_POSTGRES: Final = (
+    (r"INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+    (r"\) WITHOUT ROWID", ")"),
+    (r"\bINTEGER\b", "BIGINT"),
+    (r"\bREAL\b", "DOUBLE PRECISION"),
+    (r"\bBLOB\b", "BYTEA"),
+    (r"\bTEXT\b", 'TEXT COLLATE "C"'),
 )
 
 
@@ -65,12 +102,24 @@ class SchemaTooNew(Exception):
     """The database was written by a newer version of the server."""
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate_sqlite(connection: sqlite3.Connection) -> None:
     """Brings the schema up to date; each step is one transaction. Raises `SchemaTooNew`."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number, script in steps_behind(version):
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+def steps_behind(version: int) -> list[tuple[int, str]]:
+    """The steps that a database of schema `version` lacks, each with its number. Raises `SchemaTooNew`."""
     if version > len(_MIGRATIONS):
         raise SchemaTooNew(
             f"The database has schema {version}, this server knows {len(_MIGRATIONS)}: start the newer server."
         )
-    for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+    return list(enumerate(_MIGRATIONS[version:], start=version + 1))
+
+
+def in_postgres(script: str) -> str:
+    """A step in the words of PostgreSQL."""
+    for pattern, replacement in _IN_POSTGRES:
+        script = re.sub(pattern, replacement, script)
+    return script

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from graph.checkpoint_refused import CheckpointRefused
 from server.database import StorageFailed
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(StorageFailed, _storage)
+    app.add_exception_handler(CheckpointRefused, _checkpoint)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -119,6 +121,11 @@ async def _http(_: Request, error: Exception) -> Response:
 async def _storage(_: Request, error: Exception) -> Response:
     _log.error("storage_failed", reason=str(error))
     return respond(Problem(503, "The server's storage does not answer; try again.", headers={"Retry-After": "5"}))
+
+
+async def _checkpoint(_: Request, error: Exception) -> Response:
+    _log.error("checkpoint_refused", reason=str(error))
+    return respond(Problem(500, str(error)))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -7,13 +7,14 @@ from typing import Any
 from graph.clock import iso
 from server.endings import report_url
 from server.invocation import Invocation
+from server.owners import public
 
 
 def record_of(invocation: Invocation, report: str | None = None) -> dict[str, Any]:
     """The record of an invocation; `report` is the Markdown that an ended turn left."""
     return {
-        "invocation_id": invocation.id,
-        "thread_id": invocation.thread_id,
+        "invocation_id": public(invocation.id),
+        "thread_id": public(invocation.thread_id),
         "status": invocation.status,
         "topic": invocation.topic,
         "created_at": iso(invocation.created_at),
@@ -24,7 +25,7 @@ def record_of(invocation: Invocation, report: str | None = None) -> dict[str, An
         "total_phases": invocation.total_phases,
         "usage": {"input_tokens": invocation.input_tokens, "output_tokens": invocation.output_tokens},
         "error": invocation.error,
-        "superseded_by": invocation.superseded_by,
+        "superseded_by": invocation.superseded_by and public(invocation.superseded_by),
         "metadata": invocation.metadata,
         "output": {
             "turn": invocation.turn,

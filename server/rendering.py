@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from server.citation_links import cite
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 # fmt: off
 TAGS: Final = frozenset({
@@ -25,16 +29,24 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
 
 
-def html_of(markdown: str) -> str:
+def parsed(markdown: str) -> list[Token]:
+    """`markdown` as the parser's tokens: text, links and structure, no HTML."""
+    return _parser().parse(markdown)
+
+
+def html_of(markdown: str, *, sources: Collection[int] = ()) -> str:
     """`markdown` as a fragment of HTML without scripts, styles, images or foreign attributes.
 
-    Links are kept where they lead to `http`, `https`, `mailto` or within the page. Sanitized a second time behind the
-    parser, so that neither alone has to be right.
+    Links are kept where they lead to `http`, `https`, `mailto` or within the page; citations of `sources` become links
+    to `#source-<number>`. Sanitized a second time behind the parser, so that neither alone has to be right.
     """
     import nh3
 
+    tokens = parsed(markdown)
+    if sources:
+        cite(tokens, sources)
     return nh3.clean(
-        _parser().render(markdown),
+        _parser().renderer.render(tokens, _parser().options, {}),
         tags=set(TAGS),
         attributes={"a": {"href", "title"}, "ol": {"start"}, "th": {"align"}, "td": {"align"}},
         url_schemes=set(SCHEMES),

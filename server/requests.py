@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Type
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
+from graph.context import ModelName, Role
 from server.problems import Problem, invalid
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class RunConfig(BaseModel):
     inter_phase_cooldown_sec: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
     run_timeout_sec: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] | None = None
     token_budget: Annotated[Whole, Field(ge=100, le=1_000_000_000)] | None = None
-    model: Annotated[str, Field(pattern=r"^(offline|openai:.+)$", max_length=200)] | None = None
+    model: Annotated[ModelName | None, Field(description="The model of every role that `models` does not name.")] = None
+    models: Annotated[dict[Role, ModelName] | None, Field(description="Models by role.")] = None
 
     @field_validator("phases")
     @classmethod
@@ -97,8 +99,8 @@ class StartRequest(BaseModel):
 
     @property
     def text(self) -> str:
-        """What was said, without the blanks around it."""
-        return (self.message or self.topic or "").strip()
+        """What was said, without the blanks around it. A NUL, which PostgreSQL's text cannot hold, becomes U+FFFD."""
+        return (self.message or self.topic or "").replace("\0", "\ufffd").strip()
 
 
 class CancelRequest(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,8 @@ import structlog
 from server.accept import ThreadBusy
 from server.database import Database, StorageFailed
 from server.invocation import Invocation, select
+from server.owners import public
+from server.sql import Connection
 
 if TYPE_CHECKING:
     from server.event_log import EventLog
@@ -21,7 +22,6 @@ _log = structlog.get_logger(__name__)
 
 # One batch holds the writer for a few milliseconds.
 BATCH_ROWS: Final = 1000
-BATCH_PAGES: Final = 200
 LONGEST_REST_SEC: Final = 60.0
 
 
@@ -58,7 +58,7 @@ class Retention:
         """All turns of a thread on which none waits or runs. Raises `ThreadBusy`."""
         turns = await self._database.write(lambda connection: select(connection, "WHERE thread_id = ?", thread_id))
         if any(not turn.status.ended for turn in turns):
-            raise ThreadBusy(f"Thread {thread_id} has a turn under way.")
+            raise ThreadBusy(f"Thread {public(thread_id)} has a turn under way.")
         return turns
 
     async def erase_rows(self, thread_id: str) -> None:
@@ -67,8 +67,8 @@ class Retention:
             await self._database.write(partial(_mark, n=turn.n, removed=1))
             self._event_log.drop(turn.id)
             await self._remove_events(turn.n)
-        await self._database.write(lambda connection: _forget_thread(connection, thread_id))
-        await self._shrink()
+        await self._database.write(lambda connection: _forget_thread(connection, thread_id), thread=thread_id)
+        await self._database.give_space_back()
 
     async def _run(self) -> None:
         while True:
@@ -77,12 +77,12 @@ class Retention:
                 for n in await self._database.read(_half_removed):
                     await self._remove_events(n)
                 if await self.sweep():
-                    await self._shrink()
+                    await self._database.give_space_back()
             except StorageFailed as error:
                 _log.error("retention_failed", reason=str(error))
             await asyncio.sleep(min(LONGEST_REST_SEC, max(0.1, self._ttl / 10)))
 
-    def _expire_one(self, connection: sqlite3.Connection) -> tuple[int, str] | None:
+    def _expire_one(self, connection: Connection) -> tuple[int, str] | None:
         row = connection.execute(
             "SELECT n, id FROM invocations WHERE events_removed = 0 AND ended_at < ? ORDER BY ended_at LIMIT 1",
             (self._event_log.now() - self._ttl,),
@@ -100,33 +100,21 @@ class Retention:
             pass
         await self._database.write(partial(_mark, n=n, removed=2))
 
-    async def _shrink(self) -> None:
-        """Gives freed pages back to the file system."""
-        while await self._database.write(_free_pages):
-            pass
-        await self._database.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
-
-def _mark(connection: sqlite3.Connection, *, n: int, removed: int) -> None:
+def _mark(connection: Connection, *, n: int, removed: int) -> None:
     connection.execute("UPDATE invocations SET events_removed = ? WHERE n = ?", (removed, n))
 
 
-def _half_removed(connection: sqlite3.Connection) -> list[int]:
+def _half_removed(connection: Connection) -> list[int]:
     return [row[0] for row in connection.execute("SELECT n FROM invocations WHERE events_removed = 1")]
 
 
-def _forget_thread(connection: sqlite3.Connection, thread_id: str) -> None:
+def _forget_thread(connection: Connection, thread_id: str) -> None:
     rows = connection.execute("SELECT status FROM invocations WHERE thread_id = ?", (thread_id,)).fetchall()
     if any(row[0] in ("queued", "running") for row in rows):
-        raise ThreadBusy(f"Thread {thread_id} has a turn under way.")
+        raise ThreadBusy(f"Thread {public(thread_id)} has a turn under way.")
     mine = "n IN (SELECT n FROM invocations WHERE thread_id = ?)"
     connection.execute(f"DELETE FROM events WHERE {mine}", (thread_id,))  # noqa: S608
     connection.execute(f"DELETE FROM reports WHERE {mine}", (thread_id,))  # noqa: S608
+    connection.execute(f"DELETE FROM spent WHERE {mine}", (thread_id,))  # noqa: S608
     connection.execute("DELETE FROM invocations WHERE thread_id = ?", (thread_id,))
-
-
-def _free_pages(connection: sqlite3.Connection) -> bool:
-    for _ in range(BATCH_PAGES):
-        # One by one: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
-        connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
-    return bool(connection.execute("PRAGMA freelist_count").fetchone()[0])

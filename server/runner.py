@@ -15,6 +15,7 @@ import structlog
 from graph.context import Context
 from graph.events import Event
 from graph.seen import Seen
+from server.claims import under_claim
 from server.database import StorageFailed
 from server.endings import Drained, failed, finished, how_it_failed
 from server.event_rows import Ending, Superseded
@@ -37,6 +38,7 @@ class Left(Enum):
     DRAINED = auto()
     STORAGE_FAILED = auto()
     SUPERSEDED = auto()
+    BROKEN_OFF = auto()
 
 
 class Runner:
@@ -52,7 +54,7 @@ class Runner:
         """Runs the turn that was claimed; only `ENDED` has given it an end state."""
         log = _log.bind(thread=invocation.thread_id, invocation=invocation.id)
         try:
-            with self._event_log.attached(invocation.id):
+            with self._event_log.attached(invocation.id), under_claim(invocation):
                 status = await self._run(invocation, handle)
         except Superseded as error:
             log.warning("turn_superseded", reason=str(error))
@@ -103,7 +105,7 @@ class Runner:
         finally:
             if limit is not None:
                 limit.cancel()
-        return finished(invocation, turn.result, self._now())
+        return finished(invocation, turn.result, self._now(), self._engine.prices)
 
     async def _turn(self, invocation: Invocation, handle: TurnHandle) -> Turn:
         seen = Seen.from_tail(*await self._event_log.keys_and_tail(invocation)) if invocation.epoch > 1 else None
@@ -121,6 +123,7 @@ class Runner:
             control=handle.control(),
             seen=seen,
             now=self._now,
+            prices=self._engine.prices,
         )
 
     async def _play(self, turn: Turn, writer: StreamWriter, handle: TurnHandle) -> None:
@@ -172,5 +175,5 @@ def _time_limit(invocation: Invocation, handle: TurnHandle, now: float) -> async
 def context_of(invocation: Invocation) -> Context:
     """The graph's part of the turn's configuration."""
     config = invocation.config
-    # `review` is not among it: over HTTP nobody could answer it.
+    # A turn that an older version accepted knows less; `review` is none's, as nobody could answer it over HTTP.
     return Context(**{field.name: config[field.name] for field in fields(Context) if field.name in config})

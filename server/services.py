@@ -5,21 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from fastapi import Depends, Request
 
 from server.data_folder import DataFolder
-from server.database import Database, check_readable
-from server.dispatcher import Dispatcher
+from server.database import Database
+from server.dispatcher import Dispatcher, Dispatching
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
+from server.key_ring import KeyRing, open_keys
+from server.report_store import ReportStore
 from server.retention import Retention
 from server.runner import Runner
+from server.running import Running
 from server.settings import Settings
+from server.sqlite import SqliteDatabase, check_readable
 
 if TYPE_CHECKING:
+    from graph.checkpoints import CheckpointSaver
+    from graph.ports import Ports
     from graph.ports import Ports
 
 
@@ -28,6 +35,16 @@ class Lifecycle:
     """Where the process is between its start and its end."""
 
     phase: Literal["starting", "ready", "draining"] = "starting"
+
+
+class Background(Protocol):
+    """What runs beside the requests and the turns."""
+
+    def start(self) -> None:
+        """Begins."""
+
+    async def stop(self) -> None:
+        """Stops at once."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +56,23 @@ class Services:
     store: InvocationStore
     log: EventLog
     engine: Engine
-    dispatcher: Dispatcher
+    dispatcher: Dispatching
     retention: Retention
+    reports: ReportStore
     lifecycle: Lifecycle
     now: Callable[[], float]
+    keys: KeyRing
+    relay: Background | None = None
 
     def start(self) -> None:
         """Begins to take and to run turns."""
         self.database.start()
         self.engine.start()
+        if self.relay is not None:
+            self.relay.start()
         self.dispatcher.start()
-        self.retention.start()
+        if self.settings.role != "api":
+            self.retention.start()
         self.lifecycle.phase = "ready"
 
     async def drain(self) -> None:
@@ -63,17 +86,25 @@ class Services:
         """Leaves everything as it is on disk, for the next process to go on with."""
         await self.retention.stop()
         await self.dispatcher.stop()
+        if self.relay is not None:
+            await self.relay.stop()
         await self.engine.close()
         self.database.close()
 
 
-def services_of(request: Request) -> Services:
-    """The parts of the server that a request came to: those of its router, else those of its application."""
+async def services_of(request: Request) -> Services:
+    """The parts of the server, those of its router first, that a request came to. A coroutine: FastAPI calls a function in a thread."""
     services: Services = getattr(request.state, "services", None) or request.app.state.services
     return services
 
 
 Parts = Annotated[Services, Depends(services_of)]
+
+
+async def _open_checkpoints(folder: DataFolder) -> CheckpointSaver:
+    from graph.checkpoints import open_checkpoints
+
+    return await open_checkpoints(folder.checkpoint_database)
 
 
 def open_services(
@@ -84,18 +115,28 @@ def open_services(
     now: Callable[[], float] = time.time,
     ports: Ports | None = None,
 ) -> Services:
-    """Opens the databases of `folder` and puts unfinished turns back into the queue. Raises `DatabaseUnusable`.
+    """Opens the databases of `folder` and puts unfinished turns back into the queue.
+
+    Raises `DatabaseUnusable`, `KeysUnusable`.
 
     `began` is when this process did, in `time.monotonic()` seconds. `ports` stand in for those that the settings name.
     """
+    keys = open_keys(settings)
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
-    database = Database(folder.server_database)
+    database = SqliteDatabase(folder.server_database)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
-    engine = Engine(settings, folder, ports)
-    runner = Runner(engine, store, log, now)
-    dispatcher = Dispatcher(store, runner, limit=settings.max_concurrent_runs, now=now)
+    engine = Engine(
+        settings,
+        checkpoints=partial(_open_checkpoints, folder),
+        modules=("graph.checkpoints",),
+        document_index=folder.document_index,
+        ports=ports,
+    )
+    running = Running(Runner(engine, store, log, now))
+    dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
-    return Services(settings, database, store, log, engine, dispatcher, retention, Lifecycle(), now)
+    reports = ReportStore(database)
+    return Services(settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys)

@@ -23,8 +23,9 @@ GOODBYE_SEC: Final = 1
 
 def serve(services: Services, listener: socket.socket) -> None:
     """Serves on `listener`; returns behind SIGTERM or SIGINT, at the latest SHUTDOWN_GRACE_SEC + 2 s later."""
+    # h11 even where httptools is installed: that answers HTTP/1.0, which proxies speak, in chunks (RFC 9112, 6.1).
     config = uvicorn.Config(
-        create_app(services), log_config=None, access_log=False, timeout_graceful_shutdown=GOODBYE_SEC
+        create_app(services), log_config=None, access_log=False, http="h11", timeout_graceful_shutdown=GOODBYE_SEC
     )
     _Server(config, services).run(sockets=[listener])
 

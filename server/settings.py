@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import ipaddress
-import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from graph.models import ModelUnusable, check_model
+from graph.models import ModelUnusable
+from graph.prices import PricesUnusable, read_prices
+from graph.search.engine import SearchUnusable
+from graph.search.setup import SearchSetup, check_setup
+from server.model_settings import ModelSettings
+from server.search_settings import SearchSettings
 
 
 class SettingsInvalid(Exception):
     """The settings cannot be used; the message names the variable and what is allowed."""
 
 
-class Settings(BaseSettings):
+class Settings(ModelSettings, SearchSettings):
     """The server's settings. Construct it with `read_settings()`, which turns errors into one sentence."""
 
     model_config = SettingsConfigDict(
         env_prefix="", case_sensitive=False, extra="ignore", env_ignore_empty=True, allow_inf_nan=False
     )
 
-    host: Annotated[str, Field(description="address to listen on: loopback only")] = "127.0.0.1"
+    host: Annotated[str, Field(description="address to listen on; other than loopback needs API keys")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8088
-    data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
-    database_url: Annotated[str | None, Field(description="unset: SQLite in DATA_DIR")] = None
-    documents_dir: Annotated[
-        Path | None, Field(description="folder of your documents (.md .txt .html .pdf); unset: the shipped corpus")
+    api_keys: Annotated[
+        SecretStr | None,
+        Field(description="name:key, several with commas, or a file of such lines; or `keys add`"),
     ] = None
-    research_model: Annotated[str, Field(pattern=r"^(offline|openai:.+)$", description="offline, or openai:<name>")] = (
-        "offline"
-    )
-    openai_api_key: Annotated[SecretStr | None, Field(description="key of the model endpoint")] = None
-    openai_base_url: Annotated[str | None, Field(description="address of an OpenAI-compatible endpoint")] = None
+    allowed_hosts: Annotated[
+        str | None, Field(description="names by which browsers may reach the server through a proxy, with commas")
+    ] = None
+    data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
+    database_url: Annotated[
+        SecretStr | None, Field(description="postgresql://…, which several hosts share; unset: SQLite in DATA_DIR")
+    ] = None
+    role: Annotated[
+        Literal["all", "api", "worker"], Field(description="all, api (runs no turns) or worker (takes no requests)")
+    ] = "all"
+    worker_lease_sec: Annotated[
+        float,
+        Field(ge=1, le=3600, description="silence of a worker after which others take over its runs (PostgreSQL)"),
+    ] = 10
     num_phases: Annotated[int, Field(ge=1, le=1000, description="phases of a run")] = 15
     calls_per_phase: Annotated[int, Field(ge=1, le=100, description="model calls in a phase")] = 4
     target_output_tokens: Annotated[
@@ -67,30 +80,36 @@ class Settings(BaseSettings):
     ] = "info"
     log_format: Annotated[Literal["json", "console"], Field(description="json or console")] = "json"
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "role", mode="before")
     @classmethod
     def _in_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod
-    def _sqlite_only(cls, value: str | None) -> str | None:
-        if value is not None:
-            raise ValueError("this version stores in SQLite only: leave DATABASE_URL unset")
+    def _postgres_only(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://, or be unset for SQLite in DATA_DIR")
         return value
 
-    @field_validator("documents_dir")
+    @field_validator("allowed_hosts")
     @classmethod
-    def _readable_folder(cls, value: Path | None) -> Path | None:
-        if value is not None and not (value.is_dir() and os.access(value, os.R_OK | os.X_OK)):
-            raise ValueError(f"{value} is not a folder that can be read")
+    def _names_of_hosts(cls, value: str | None) -> str | None:
+        if value is not None and any(not re.fullmatch(r"[A-Za-z0-9.:-]+", name.strip()) for name in value.split(",")):
+            raise ValueError("must be names of hosts with commas between, without scheme and port")
         return value
 
     @model_validator(mode="after")
-    def _closed_to_strangers(self) -> Self:
-        if not is_loopback(self.host):
-            raise ValueError(f"HOST={self.host} is not loopback, and this version has no API keys: use 127.0.0.1")
+    def _shared_where_split(self) -> Self:
+        if self.role != "all" and self.database_url is None:
+            raise ValueError(
+                f"ROLE={self.role} needs a DATABASE_URL that the hosts share: SQLite has one process alone"
+            )
         return self
+
+    def searches(self, index: Path | None) -> SearchSetup:
+        """What the search engines need; `index` is the file of the documents' index."""
+        return self.search_setup(self.research_model, self.openai_api_key, self.openai_base_url, index)
 
 
 def is_loopback(host: str) -> bool:
@@ -103,15 +122,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def read_settings() -> Settings:
-    """The settings of this process. Raises `SettingsInvalid` with one sentence."""
+def read_settings(**given: str) -> Settings:
+    """The settings of this process; `given` come before the environment. Raises `SettingsInvalid` with one sentence."""
     try:
-        settings = Settings()
-        check_model(settings.research_model)
+        settings = Settings(**given)  # type: ignore[arg-type]  # words as the environment has them
+        settings.check_models()
+        check_setup(settings.searches(None))
+        if settings.prices_file is not None:
+            read_prices(settings.prices_file)
     except ValidationError as error:
         raise SettingsInvalid(_sentence(error)) from error
     except ModelUnusable as error:
-        raise SettingsInvalid(f"RESEARCH_MODEL: {error}") from error
+        raise SettingsInvalid(str(error)) from error
+    except SearchUnusable as error:
+        raise SettingsInvalid(f"SEARCH: {error}") from error
+    except PricesUnusable as error:
+        raise SettingsInvalid(f"PRICES_FILE: {error}") from error
     return settings
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from graph.clock import iso
 from server.accept import ThreadBusy
+from server.access import owner
 from server.asked import refused
 from server.invocation import Invocation
+from server.owners import owned, public
 from server.problems import Problem, ProblemRoute
 from server.records import record_of
 from server.requests import checked_name
@@ -24,56 +26,60 @@ router = APIRouter(route_class=ProblemRoute)
 
 
 @router.get("/threads/{thread_id}")
-async def thread(thread_id: str, parts: Parts) -> dict[str, Any]:
+async def thread(thread_id: str, request: Request, parts: Parts) -> dict[str, Any]:
     """The thread: its turns, newest first, what waits, how far its research is, and what interrupts it now."""
-    turns = await _turns(thread_id, parts)
-    snapshot = await parts.engine.snapshot(thread_id)
+    turns = await _turns(thread_id, request, parts)
+    snapshot = await parts.engine.snapshot(turns[0].thread_id)
     return {
         "thread_id": thread_id,
         "status": "idle" if all(turn.status.ended for turn in turns) else "busy",
         # Of the turn begun last, which need not be the newest: a steer goes before turns that were enqueued earlier.
-        "topic": max(turns, key=lambda turn: (turn.started_at or 0.0, -turn.n)).topic,
+        "topic": max(turns, key=lambda turn: (turn.started_at is not None, turn.turn, -turn.n)).topic,
         **_state(snapshot),
         "interrupts": [
             {"id": interrupt.id, "value": interrupt.value, "response_schema": interrupt.response_schema}
             for interrupt in snapshot.interrupts
         ],
-        "waiting": [turn.id for turn in reversed(turns) if not turn.status.ended and turn.started_at is None],
+        "waiting": [public(turn.id) for turn in reversed(turns) if not turn.status.ended and turn.started_at is None],
         "invocations": [record_of(turn) for turn in turns],
     }
 
 
 @router.get("/threads/{thread_id}/history")
 async def history(
-    thread_id: str, parts: Parts, limit: Annotated[int, Query(ge=1, le=200)] = 50, before: str | None = None
+    thread_id: str,
+    request: Request,
+    parts: Parts,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: str | None = None,
 ) -> dict[str, Any]:
     """The thread's checkpoints, newest first; `before` is the last page's `next_cursor`, a checkpoint id."""
-    await _turns(thread_id, parts)
+    own = (await _turns(thread_id, request, parts))[0].thread_id
     if before is not None:
         checked_name(before, "before")
-    snapshots = await parts.engine.history(thread_id, before=before, limit=limit + 1)
+    snapshots = await parts.engine.history(own, before=before, limit=limit + 1)
     shown = [_checkpoint(snapshot) for snapshot in snapshots[:limit]]
     more = len(snapshots) > limit
     return {"thread_id": thread_id, "checkpoints": shown, "next_cursor": shown[-1]["checkpoint_id"] if more else None}
 
 
 @router.delete("/threads/{thread_id}", status_code=204)
-async def erase(thread_id: str, parts: Parts) -> Response:
+async def erase(thread_id: str, request: Request, parts: Parts) -> Response:
     """Erases the thread: checkpoints, events, reports and records."""
-    await _turns(thread_id, parts)
+    own = (await _turns(thread_id, request, parts))[0].thread_id
     try:
-        with parts.store.erasing(thread_id):
-            await parts.retention.check_idle(thread_id)
-            await parts.engine.erase(thread_id)
-            await parts.retention.erase_rows(thread_id)
+        async with parts.store.erasing(own):
+            await parts.retention.check_idle(own)
+            await parts.engine.erase(own)
+            await parts.retention.erase_rows(own)
     except ThreadBusy as error:
         raise refused(error) from error
     return Response(status_code=204)
 
 
-async def _turns(thread_id: str, parts: Services) -> list[Invocation]:
-    checked_name(thread_id, "thread_id")
-    turns = list(await parts.store.page(thread_id=thread_id, limit=200))
+async def _turns(thread_id: str, request: Request, parts: Services) -> list[Invocation]:
+    own = owned(owner(request), checked_name(thread_id, "thread_id"))
+    turns = list(await parts.store.page(thread_id=own, limit=200))
     if not turns:
         raise Problem(404, "No thread of this id has been seen.")
     return turns
@@ -101,7 +107,7 @@ def _checkpoint(snapshot: StateSnapshot) -> dict[str, Any]:
         "created_at": snapshot.created_at and iso_of(snapshot.created_at),
         "step": metadata.get("step"),
         "source": metadata.get("source"),
-        "invocation_id": metadata.get("run_id"),
+        "invocation_id": public(metadata["run_id"]) if metadata.get("run_id") else None,
         **_state(snapshot),
     }
 

@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from graph.documents.document import Skipped
 from graph.documents.errors import DocumentsError
 from graph.documents.folder import checked
 from graph.documents.index import Hit, Index
 from graph.documents.query import match_query
-from graph.documents.update import built
+from graph.documents.update import Progress, built, update, warn_of
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 _OF_ONE_FILE = 2
+# The folder is looked through at most this often.
+FRESH_SEC = 20.0
 _NOT_IN_ADDRESS = re.compile(r"[^\w/.~=-]")
+
+
+def _unseen(done: int, total: int) -> None:
+    """Nobody watches."""
 
 
 class DocumentsRetriever(BaseRetriever):
@@ -38,7 +46,27 @@ class DocumentsRetriever(BaseRetriever):
     k: int = Field(default=6, ge=1)
     document_count: int = 0
     skipped: tuple[Skipped, ...] = ()
+    root: Path = CORPUS
     index: Index = Field(exclude=True, repr=False)
+    _fresh_until: float = PrivateAttr(default=0.0)
+    _refreshing: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def refresh(self, progress: Progress = _unseen) -> None:
+        """Reads what is new or changed in the folder, unless that was done in the last seconds; blocks.
+
+        Raises:
+            DocumentsError: the folder can be read no longer.
+        """
+        with self._refreshing:
+            if time.monotonic() < self._fresh_until:
+                return
+            try:
+                skipped = update(self.index, checked(self.root), progress)
+            except sqlite3.Error as error:
+                raise DocumentsError(f"The index of the documents cannot be updated: {error}.") from error
+            warn_of(one for one in skipped if one not in self.skipped)
+            self.skipped, self.document_count = skipped, _count(self.index)
+            self._fresh_until = time.monotonic() + FRESH_SEC
 
     def close(self) -> None:
         """Closes the index; afterwards nothing can be searched."""
@@ -61,18 +89,27 @@ class DocumentsRetriever(BaseRetriever):
         return [_result(hit) for hit in hits]
 
 
-def open_documents(folder: Path | None, index: Path | None = None, *, k: int = 6) -> DocumentsRetriever:
+def open_documents(
+    folder: Path | None, index: Path | None = None, *, k: int = 6, progress: Progress = _unseen
+) -> DocumentsRetriever:
     """Reads `folder` (None: the corpus that ships) and answers its retriever; blocks, so call it in a thread.
 
     `index` is the file that keeps the index between runs, None for memory. With it only changed files are read.
+    `progress` hears of each file, from this thread.
 
     Raises:
         DocumentsError: the folder is missing, not a folder, or may not be read.
     """
     root = checked(CORPUS if folder is None else folder)
-    opened, skipped = built(root, index)
-    count = sum(1 for stamp in opened.known().values() if stamp.skipped is None)
-    return DocumentsRetriever(index=opened, k=k, document_count=count, skipped=skipped)
+    opened, skipped = built(root, index, progress)
+    warn_of(skipped)
+    retriever = DocumentsRetriever(index=opened, root=root, k=k, document_count=_count(opened), skipped=skipped)
+    retriever._fresh_until = time.monotonic() + FRESH_SEC
+    return retriever
+
+
+def _count(index: Index) -> int:
+    return sum(1 for stamp in index.known().values() if stamp.skipped is None)
 
 
 def _result(hit: Hit) -> Document:

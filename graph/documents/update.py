@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from graph.documents.document import Passage, Skipped
@@ -20,7 +21,11 @@ logger = logging.getLogger("graph.documents")
 _REBUILD = frozenset((sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT))
 
 
-def built(root: Path, place: Path | None) -> tuple[Index, tuple[Skipped, ...]]:
+# Files seen so far, and how many there are.
+Progress = Callable[[int, int], None]
+
+
+def built(root: Path, place: Path | None, progress: Progress) -> tuple[Index, tuple[Skipped, ...]]:
     """The index of `root`, up to date, and the files that were passed over.
 
     Where the index file cannot be used at all (disk full, read-only, locked) it is built in memory instead.
@@ -28,10 +33,10 @@ def built(root: Path, place: Path | None) -> tuple[Index, tuple[Skipped, ...]]:
     if place is not None:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            return _updated(_opened(place, root), root)
+            return _updated(_opened(place, root), root, progress)
         except (sqlite3.Error, StaleIndexError, OSError) as error:
             logger.warning("index of the documents is kept in memory: %s", error)
-    return _updated(Index(":memory:", root), root)
+    return _updated(Index(":memory:", root), root, progress)
 
 
 def _opened(place: Path, root: Path) -> Index:
@@ -47,25 +52,32 @@ def _opened(place: Path, root: Path) -> Index:
     return Index(str(place), root)
 
 
-def _updated(index: Index, root: Path) -> tuple[Index, tuple[Skipped, ...]]:
+def _updated(index: Index, root: Path, progress: Progress) -> tuple[Index, tuple[Skipped, ...]]:
     try:
-        return index, _update(index, root)
+        return index, update(index, root, progress)
     except BaseException:
         index.close()
         raise
 
 
-def _update(index: Index, root: Path) -> tuple[Skipped, ...]:
+def update(index: Index, root: Path, progress: Progress) -> tuple[Skipped, ...]:
+    """Reads what is new or changed in `root`, forgets what is gone; answers the files that were passed over."""
     listing, known = listed(root), index.known()
-    index.forget(known.keys() - {found.path for found in listing.found})
+    if gone := known.keys() - {found.path for found in listing.found}:
+        index.forget(gone)
     skipped = listing.skipped
-    for found in listing.found:
+    for done, found in enumerate(listing.found):
+        progress(done, len(listing.found))
         if reason := _file(index, found, known.get(found.path)):
             skipped.append(Skipped(found.path, reason))
-    skipped.sort(key=lambda skipped: skipped.path)
+    progress(len(listing.found), len(listing.found))
+    return tuple(sorted(skipped, key=lambda skipped: skipped.path))
+
+
+def warn_of(skipped: Iterable[Skipped]) -> None:
+    """A line in the log for each file that was passed over."""
     for one in skipped:
         logger.warning("document skipped: %s: %s", ascii(one.path), one.reason)
-    return tuple(skipped)
 
 
 def _file(index: Index, found: Found, stamp: Stamp | None) -> str | None:

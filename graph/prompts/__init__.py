@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from graph.digest import count_tokens
 from graph.prompts.tags import attribute, element, escaped
+from graph.thinking import without_thinking
 
 if TYPE_CHECKING:
     from graph.context import Role
@@ -23,7 +24,10 @@ __all__ = ["SubcallRequest", "closing_messages", "subcall_messages"]
 # Older drafts of a phase are left out beyond this, so that a phase of 100 calls still fits a model's window.
 DRAFTS_BUDGET_TOKENS = 24_000
 
-_FILES = ("system", "research", "critique", "refine", "synthesize", "closing", "no_sources")
+_FILES = (
+    *("system", "research", "critique", "refine", "synthesize", "closing"),
+    *("no_sources", "summarized", "ending_open", "ending_summary"),
+)
 PROMPTS: Final = {name: Template(Path(__file__).with_name(f"{name}.md").read_text("utf-8")) for name in _FILES}
 
 
@@ -68,8 +72,17 @@ def _messages(request: SubcallRequest, prompt: str) -> list[BaseMessage]:
         index=request.index,
         of=request.of,
         tokens=request.target_output_tokens,
+        ending=_ending(request),
     )
     return [SystemMessage(PROMPTS["system"].substitute()), HumanMessage(asked)]
+
+
+def _ending(request: SubcallRequest) -> str:
+    """How a phase's last text is to end, and the report's last one to begin."""
+    names = ["ending_open"] if request.index == request.of else []
+    if names and request.phase == request.total:
+        names.append("ending_summary")
+    return "\n".join(PROMPTS[name].substitute().strip() for name in names)
 
 
 def _material(request: SubcallRequest) -> Iterator[str]:
@@ -77,10 +90,18 @@ def _material(request: SubcallRequest) -> Iterator[str]:
     yield from (element("guidance", message) for message in request.guidance)
     yield from (element("note", note.text, phase=note.phase, title=note.title) for note in request.notes)
     if request.excerpts:
-        yield from (element("source", s["snippet"], id=s["id"], title=s["title"]) for s in request.excerpts)
+        yield from map(_source, request.excerpts)
+        if any(source.get("summary") for source in request.excerpts):
+            yield PROMPTS["summarized"].substitute().strip()
     else:
         yield PROMPTS["no_sources"].substitute().strip()
-    yield from (element("draft", draft["text"], role=draft["role"]) for draft in _latest(request.drafts))
+    for draft in _latest(request.drafts):
+        yield element("draft", without_thinking(draft["text"]), role=draft["role"])
+
+
+def _source(source: Source) -> str:
+    told = {"words": "summary"} if source.get("summary") else {}
+    return element("source", source["snippet"], id=source["id"], title=source["title"], **told)
 
 
 def _latest(drafts: Sequence[Finding]) -> list[Finding]:

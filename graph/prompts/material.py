@@ -16,6 +16,7 @@ DEFAULT_TARGET_TOKENS = 1500
 MAX_SENTENCE_CHARS = 400
 MAX_TITLE_CHARS = 80
 MIN_SENTENCE_WORDS = 4
+NOTHING_NEW = "What the sources of this phase say of the topic stands in the sections of earlier phases."
 
 _WORD = re.compile(r"[^\W_]+")
 _CITATION = re.compile(r"\[\d+\]")
@@ -66,7 +67,9 @@ class Material:
         task, phase = self._first("task"), self._first("phase")
         self.role = task.attributes.get("role", "research")
         self.target_tokens = int(task.attributes.get("tokens", DEFAULT_TARGET_TOKENS))
-        self.in_last_phases = int(phase.attributes.get("number", 1)) > int(phase.attributes.get("of", 15)) - 2
+        number, of = int(phase.attributes.get("number", 1)), int(phase.attributes.get("of", 15))
+        self.in_last_phases = number > of - 2
+        self.ends_report = number == of and self.role == "synthesize"
         self.topic = self._text("topic")
         self.drafts = self._text("draft")
         self.notes = self._text("note")
@@ -166,7 +169,9 @@ def _of_source(source: Element) -> list[Passage]:
 
 def _of_note(note: Element) -> list[Passage]:
     place = f"(phase {note.attributes.get('phase', '?')})"
-    return [Passage(text, cite or place, _title(note), from_note=True) for text, cite in _cited(note.text)]
+    # What a phase says of itself is no finding, and was said by no source.
+    found = note.text.partition("**Open:**")[0].replace(NOTHING_NEW, "")
+    return [Passage(text, cite or place, _title(note), from_note=True) for text, cite in _cited(found)]
 
 
 def _cited(text: str) -> list[tuple[str, str]]:

@@ -198,11 +198,13 @@ class ResearchClient:
         request = self._http.build_request("GET", f"/invocations/{invocation_id}", headers=headers, params=params)
         return self._read(request, until, timeout)
 
-    def post_stream(self, message: str, *, timeout: float = 60, **body: object) -> Frames:
-        """Start a turn and read its stream from the same answer, to its end or a cut."""
+    def post_stream(
+        self, message: str, *, until: Callable[[Frame], bool] | None = None, timeout: float = 60, **body: object
+    ) -> Frames:
+        """Start a turn and read its stream from the same answer: to its end, a cut, or the frame that `until` wants."""
         headers, asked = {"accept": "text/event-stream"}, {"message": message, **body}
         request = self._http.build_request("POST", "/invocations", headers=headers, json=asked)
-        return self._read(request, None, timeout)
+        return self._read(request, until, timeout)
 
     def _read(self, request: httpx2.Request, until: Callable[[Frame], bool] | None, timeout: float) -> Frames:
         frames, deadline = Frames(), time.monotonic() + timeout

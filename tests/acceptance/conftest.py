@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -51,22 +52,29 @@ def warm_launch() -> Iterator[Launch | None]:
 
 
 @pytest.fixture
-def make_server(stub: ModelStub, warm_launch: Launch | None, tmp_path: Path) -> Iterator[MakeServer]:
-    """Makes servers over the stub; settings by name, as `make_server(NUM_PHASES=2)`. Not started.
+def make_server(
+    stub: ModelStub, warm_launch: Launch | None, tmp_path: Path, database_url: str | None
+) -> Iterator[MakeServer]:
+    """Makes servers over the stub and the test's database; settings by name, as `make_server(NUM_PHASES=2)`.
 
-    `cold`: as a user starts them.
+    They are not started. `cold`: as a user starts them; `namespace`: of the network, to start them in.
     """
     with ExitStack() as stack:
 
-        def make(folder: str = "data", *, cold: bool = False, **settings: object) -> ServerProcess:
+        def make(
+            folder: str = "data", *, cold: bool = False, namespace: str | None = None, **settings: object
+        ) -> ServerProcess:
             env = {
                 **SMALL_RUN,
                 "RESEARCH_MODEL": "openai:stub",
                 "OPENAI_API_KEY": "sk-planted-secret",
                 "OPENAI_BASE_URL": stub.base_url,
+                **({"DATABASE_URL": database_url} if database_url else {}),
                 **{name: str(value) for name, value in settings.items()},
             }
-            server = ServerProcess(tmp_path / folder, env, launch=None if cold else warm_launch)
+            command = ("ip", "netns", "exec", namespace, sys.executable, "-m", "server") if namespace else ()
+            launch = None if cold or namespace else warm_launch
+            server = ServerProcess(tmp_path / folder, env, command=command, launch=launch)
             stack.callback(server.kill)
             return server
 

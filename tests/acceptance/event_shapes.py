@@ -44,6 +44,32 @@ class Source(TypedDict):
     title: str
     url: str
     snippet: str
+    place: NotRequired[str]
+    origin: NotRequired[str]
+    summary: NotRequired[bool]
+
+
+@with_config(OPEN)
+class Search(TypedDict):
+    engine: Text
+    query: str
+    found: Count
+    error: str | None
+
+
+@with_config(OPEN)
+class Spent(Usage):
+    phase: Count
+    role: Text
+    model: str
+    calls: Positive
+
+
+@with_config(OPEN)
+class Cost(TypedDict):
+    amount: Annotated[float, Field(ge=0)]
+    currency: Text
+    unpriced: list[str]
 
 
 _SUBCALL: dict[str, Any] = {"phase": Positive, "role": Role, "index": Positive, "attempt": Positive}
@@ -68,10 +94,18 @@ FIELDS: dict[str, dict[str, Any]] = {
         "in_progress_phase": int | None,
     },
     "phase_start": _PHASE,
-    "phase_end": _PHASE | {"duration_sec": Seconds},
-    "sources": {"phase": Positive, "items": list[Source]},
+    "phase_end": _PHASE | {"duration_sec": Seconds, "usage": NotRequired[Usage]},
+    "indexing": {"phase": Positive, "done": Count, "of": Count},
+    "sources": {
+        "phase": Positive,
+        "items": list[Source],
+        "searches": NotRequired[list[Search]],
+        "spent": NotRequired[list[Spent]],
+    },
     "subcall_start": _SUBCALL | {"of": Positive},
-    "subcall_end": _SUBCALL | {"of": Positive, "duration_sec": Seconds, "usage": Usage, "checkpoint_id": Text},
+    "subcall_end": _SUBCALL
+    | {"of": Positive, "duration_sec": Seconds, "usage": Usage, "checkpoint_id": Text}
+    | {"model": NotRequired[str]},
     "token": {"content": Text, "phase": Positive, "index": Positive},
     "retrying": _SUBCALL | {"delay_sec": Seconds, "error": Failure},
     "cooldown": {
@@ -88,7 +122,8 @@ FIELDS: dict[str, dict[str, Any]] = {
         "total_phases": Positive,
         "pending_steering_inputs": Count,
     },
-    "run_complete": {"phases_completed": Count, "duration_sec": Seconds, "usage": Usage, "report_url": Text},
+    "run_complete": {"phases_completed": Count, "duration_sec": Seconds, "usage": Usage, "report_url": Text}
+    | {"usage_by_role": NotRequired[dict[str, Usage]], "cost": NotRequired[Cost | None]},
     "run_failed": {"error": Failure, "completed_phases": Count, "resumable": bool},
 }
 _UNKNOWN: dict[str, Any] = {"sequence_number": Positive, "type": Text}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import httpx2
+import psycopg
 
 CHECKOUT = Path(__file__).parents[2]
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
@@ -166,6 +169,14 @@ class ServerProcess:
         finally:
             self.kill()
         return code
+
+    def query(self, query: str) -> list[tuple[Any, ...]]:
+        """What its database has on disk, whichever it is."""
+        if (url := self._env.get("DATABASE_URL")) is not None:
+            with psycopg.connect(url) as shared:
+                return shared.execute(query.encode()).fetchall()
+        with closing(sqlite3.connect(self.data_dir / "server.sqlite", timeout=30)) as own:
+            return list(own.execute(query))
 
     def restart(self) -> None:
         """Kill it, where it still runs, and start it on the same folder and port."""

@@ -1,9 +1,10 @@
-"""A reader that comes back after every cut, as a browser's EventSource does, while a test kills the server."""
+"""A reader that comes back after every cut, as a browser's EventSource does, while a test kills servers."""
 
 from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -15,14 +16,17 @@ from tests.acceptance.transcript import BrokenPromise, check_same
 
 
 class SteadyReader:
-    """Reads one invocation's stream in a thread of its own; `frames` are the numbered ones, in the order they came."""
+    """Reads one invocation's stream in a thread of its own; `frames` are the numbered ones, in the order they came.
 
-    def __init__(self, server: ServerProcess, invocation_id: str) -> None:
+    After a cut it comes back to the next one of its servers.
+    """
+
+    def __init__(self, server: ServerProcess, invocation_id: str, *others: ServerProcess) -> None:
         self.invocation_id = invocation_id
         self.frames = Frames()
         self.cuts = 0
         self.seen_at: list[float] = []  # monotonic seconds, one for each frame
-        self._url = server.url
+        self._urls = [server.url, *(other.url for other in others)]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._read_on, daemon=True)
 
@@ -52,8 +56,10 @@ class SteadyReader:
             raise BrokenPromise("E1", len(numbers), f"a reader that always came back saw the numbers {numbers}")
 
     def _read_on(self) -> None:
-        with ResearchClient(self._url) as client:
+        with ExitStack() as stack:
+            clients = [stack.enter_context(ResearchClient(url)) for url in self._urls]
             while not self._stopped.is_set():
+                client = clients[self.cuts % len(clients)]
                 try:
                     read = client.read_stream(self.invocation_id, self.frames.last_id, self._take, timeout=600)
                 except httpx2.HTTPStatusError as error:

@@ -13,6 +13,8 @@ from tests.openai_stub.process import ModelStub
 
 MakeServer = Callable[..., ServerProcess]
 
+pytestmark = pytest.mark.any_backend
+
 LONG_RESTS = {"INTRA_PHASE_COOLDOWN_SEC": 600, "INTER_PHASE_COOLDOWN_SEC": 600}
 NOT_A_NUMBER: list[object] = ["3", True, [], {}]
 BAD: dict[str, list[object]] = {

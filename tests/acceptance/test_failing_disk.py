@@ -20,6 +20,8 @@ from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation
 from tests.openai_stub.process import ModelStub
 
+pytestmark = pytest.mark.backends("sqlite")
+
 
 def ending(server: ServerProcess) -> str:
     """What a server that cannot start says on its way out: one sentence."""
@@ -141,7 +143,9 @@ def held(client: ResearchClient, stub: ModelStub) -> str:
     stub.hold(after_tokens=5, from_call=3)
     invocation: str = client.post("Bridges")["invocation_id"]
     stub.wait_for_calls(1, state="held")
-    client.read_stream(invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and "token" in f.data)
+    client.read_stream(
+        invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and '"type":"token"' in f.data
+    )
     return invocation
 
 

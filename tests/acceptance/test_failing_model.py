@@ -16,6 +16,8 @@ from tests.openai_stub.process import ModelStub
 
 MakeServer = Callable[..., ServerProcess]
 
+pytestmark = pytest.mark.any_backend
+
 SECRET = "sk-planted-secret"  # what conftest.py sets as the key
 TRANSIENT: dict[str, dict[str, object]] = {
     "429": {"kind": "status", "status": 429},

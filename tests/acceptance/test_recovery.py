@@ -19,7 +19,7 @@ def test_killed_in_the_middle_of_a_model_call(server: ServerProcess, client: Res
     invocation = client.post("Bridges")["invocation_id"]
     stub.wait_for_calls(3)
     before = client.read_stream(
-        invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and "token" in f.data
+        invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and '"type":"token"' in f.data
     )
     server.kill()
     stub.release()

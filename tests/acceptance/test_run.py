@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import socket
 
 import pytest
 
-from tests.acceptance.client import ResearchClient
+from tests.acceptance.client import ResearchClient, SSEParser
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, check_same, check_stream, events, subcall_texts
 from tests.openai_stub.process import ModelStub
@@ -138,3 +139,14 @@ def test_a_thread_tells_its_turns_and_progress(client: ResearchClient) -> None:
     assert thread["status"] == "idle"
     assert [turn["topic"] for turn in thread["invocations"]] == ["Dams", "Bridges"]
     assert (thread["completed_phases"], thread["total_phases"]) == (3, 3)
+
+
+def test_an_old_proxy_gets_the_stream_without_chunks(client: ResearchClient, server: ServerProcess) -> None:
+    invocation = client.post("Bridges")["invocation_id"]
+    wanted = client.read_stream(invocation)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(f"GET /invocations/{invocation} HTTP/1.0\r\nHost: research\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, body = answer.split(b"\r\n\r\n", 1)
+    assert b"transfer-encoding" not in head.lower()
+    assert list(SSEParser().feed(body)) == list(wanted)

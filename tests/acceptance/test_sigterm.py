@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
@@ -141,6 +140,7 @@ def test_turns_that_wait_are_left_for_the_next_process(make_server: MakeServer, 
             assert client.record(invocation)["status"] == "completed"
 
 
+@pytest.mark.backends("sqlite")
 def test_sigkill_and_sigterm_leave_the_same(make_server: MakeServer, stub: ModelStub) -> None:
     left = []
     for folder in ("killed", "ended"):
@@ -152,7 +152,7 @@ def test_sigkill_and_sigterm_leave_the_same(make_server: MakeServer, stub: Model
             invocation = client.post("Bridges", thread_id="t")["invocation_id"]
             stub.wait_for_calls(1, state="held")
             client.read_stream(
-                invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and "token" in f.data
+                invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and '"type":"token"' in f.data
             )
             if folder == "killed":
                 server.kill()
@@ -199,20 +199,12 @@ def wait_until_refused(client: ResearchClient) -> list[httpx2.Response]:
 
 def stored(server: ServerProcess, columns: str) -> list[tuple[Any, ...]]:
     """Those columns of all invocations as a server that has ended left them, in their order."""
-    connection = sqlite3.connect(server.data_dir / "server.sqlite")
-    try:
-        return connection.execute(f"SELECT {columns} FROM invocations ORDER BY n").fetchall()
-    finally:
-        connection.close()
+    return server.query(f"SELECT {columns} FROM invocations ORDER BY n")
 
 
 def told(server: ServerProcess) -> list[Any]:
     """All events on the disk."""
-    connection = sqlite3.connect(server.data_dir / "server.sqlite")
-    try:
-        return [orjson.loads(row[0]) for row in connection.execute("SELECT data FROM events ORDER BY n, seq")]
-    finally:
-        connection.close()
+    return [orjson.loads(row[0]) for row in server.query("SELECT data FROM events ORDER BY n, seq")]
 
 
 def without_tokens(shown: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.acceptance.claim_points import around_claim
 from tests.acceptance.client import Frames, Json, ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, check_same, events, model_calls_repeated
@@ -32,8 +33,7 @@ AROUND_A_STEER = [
     "terminal.before",
     "terminal.after",
     "handover",
-    "claim.before:5",
-    "claim.after:5",
+    *around_claim(5, 2),
 ]
 AROUND_A_ROLLBACK = [
     "accept.before:2",
@@ -41,7 +41,7 @@ AROUND_A_ROLLBACK = [
     "terminal.before",
     "terminal.after",
     "handover",
-    "claim.after:5",
+    *around_claim(5, 2, sides=("after",)),
     "rollback.before",
     "rollback.after",
     "checkpoint.after:8",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.claim_points import around_claim
 from tests.acceptance.client import ResearchClient
 from tests.acceptance.server_process import Launch, ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
@@ -62,7 +63,7 @@ def test_killed_while_it_recovers(server: ServerProcess, client: ResearchClient,
     assert kinds.count("recovered") == kinds.count("run_start") - 1
 
 
-@pytest.mark.parametrize("point", ["claim.before:2", "claim.after:2", "checkpoint.before"])
+@pytest.mark.parametrize("point", [*around_claim(2, 1), "checkpoint.before"])
 def test_killed_before_the_first_checkpoint(make_server: MakeServer, stub: ModelStub, point: str) -> None:
     server = make_server(FAULT_POINT=point)
     server.start()
@@ -110,8 +111,8 @@ def most_at_once(spans: list[tuple[float, float]]) -> int:
     return max(itertools.accumulate(change for _, change in moments))
 
 
-def test_a_short_soak(tmp_path: Path, warm_launch: Launch | None) -> None:
-    with Torture(8, 3, tmp_path, launch=warm_launch) as torture:
+def test_a_short_soak(tmp_path: Path, warm_launch: Launch | None, database_url: str | None) -> None:
+    with Torture(8, 3, tmp_path, launch=warm_launch, database_url=database_url) as torture:
         figures = torture.run()
     assert figures.verdict == "kept"
     assert figures.kills == 8

@@ -28,6 +28,7 @@ from tests.acceptance.server_process import Launch, ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation, events
 from tests.openai_stub.process import ModelStub
+from tests.postgres_server import PostgresServer
 
 RUNS_AT_ONCE = 4
 GRACE_SEC = 0.3
@@ -55,7 +56,9 @@ class Figures:
 class Torture:
     """One soak. The same seed draws the same kills; what they hit depends on the machine."""
 
-    def __init__(self, kills: int, seed: int, folder: Path, *, launch: Launch | None = None) -> None:
+    def __init__(
+        self, kills: int, seed: int, folder: Path, *, launch: Launch | None = None, database_url: str | None = None
+    ) -> None:
         self._chance, self._kills = random.Random(seed), kills
         self._figures = Figures(seed)
         self._stack = ExitStack()
@@ -69,6 +72,7 @@ class Torture:
             "RESEARCH_MODEL": "openai:stub",
             "OPENAI_API_KEY": "none",
             "OPENAI_BASE_URL": self._stub.base_url,
+            **({"DATABASE_URL": database_url} if database_url else {}),
         }
         self._server = ServerProcess(folder / "data", env, launch=launch)
         self._client = self._stack.enter_context(ResearchClient(self._server.url))
@@ -233,10 +237,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="a new folder for the databases and the log, left behind")
+    parser.add_argument("--postgres", action="store_true", help="over a PostgreSQL server of its own, not SQLite")
     asked = parser.parse_args()
     with ExitStack() as stack:
+        url = stack.enter_context(PostgresServer()).new_database() if asked.postgres else None
         folder = asked.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-")))
-        figures = stack.enter_context(Torture(asked.kills, asked.seed, folder)).run()
+        figures = stack.enter_context(Torture(asked.kills, asked.seed, folder, database_url=url)).run()
     print(json.dumps(asdict(figures)))
     return 0 if figures.verdict == "kept" else 1
 

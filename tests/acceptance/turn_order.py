@@ -105,6 +105,10 @@ class Turn:
         self._first_phase = self._first_phase or phase
         self._phase, self._index, self._open, self._title = phase, 0, True, title
 
+    def _indexing(self, event: Json) -> None:
+        """Documents are read for the phase that is open."""
+        self._require(self._open and event["phase"] == self._phase, "Events", "indexing outside of its phase")
+
     def _phase_end(self, event: Json) -> None:
         phase = event["phase"]
         self._check_total(event["total"])

@@ -1,4 +1,4 @@
-"""The server's storage over a real SQLite file, for the tests beside this module."""
+"""The server's storage over a real database, for the tests beside this module."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from server.database import Database
 from server.event_log import EventLog
 from server.invocation import Invocation
 from server.invocation_store import InvocationStore
+from server.postgres.connection import parameters_of
+from server.postgres.database import PostgresDatabase
+from server.sql import Connection
+from server.sqlite import SqliteDatabase
 from tests.fakes import FakeClock
 
 CONFIG = {
@@ -53,6 +57,13 @@ class Storage:
         assert invocation.id == name
         return invocation
 
+    async def claimed_alone(self, name: str) -> Invocation:
+        """A turn that runs, whatever else waits, beside other hosts."""
+        invocation = await self.accepted(name)
+        claimed = await self.store.claim_on_thread(invocation.thread_id, self.clock.now(), lambda connection: True)
+        assert claimed is not None
+        return claimed
+
     async def found(self, name: str) -> Invocation:
         invocation = await self.store.get(name)
         assert invocation is not None
@@ -86,13 +97,17 @@ def new(name: str, thread: str, **more: Any) -> NewInvocation:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Storage]:
-    """Opens the file as a server does at its start."""
+async def opened(folder: Path, url: str | None = None, *, recover: bool = True) -> AsyncIterator[Storage]:
+    """Opens the database of `url`, or the file in `folder`, as a server does at its start.
+
+    `recover`: puts back into the queue what was running.
+    """
     clock = FakeClock()
-    database = Database(folder / "server.sqlite")
+    database = SqliteDatabase(folder / "server.sqlite") if url is None else shared(url)
     log = EventLog(database, now=clock.now, uptime=lambda: 1.5)
     store = InvocationStore(database, log)
-    store.requeue_unfinished()
+    if recover:
+        store.requeue_unfinished()
     database.start()
     try:
         yield Storage(database, log, store, clock)
@@ -100,12 +115,17 @@ async def opened(folder: Path) -> AsyncIterator[Storage]:
         database.close()
 
 
+def shared(url: str) -> Database:
+    """The PostgreSQL database of `url`."""
+    return PostgresDatabase(parameters_of(url, lease_sec=10))
+
+
 @contextmanager
 def held(database: Database) -> Iterator[None]:
     """Keeps the writer busy with one write while the context is open, so that what is submitted meanwhile waits."""
     busy, free = threading.Event(), threading.Event()
 
-    def work(_: sqlite3.Connection) -> None:
+    def work(_: Connection) -> None:
         busy.set()
         free.wait(5)
 
@@ -115,3 +135,16 @@ def held(database: Database) -> Iterator[None]:
         yield
     finally:
         free.set()
+
+
+async def traced(database: Database) -> list[str]:
+    """The statements that the SQLite writer executes from now on."""
+    statements: list[str] = []
+
+    def work(connection: Connection) -> None:
+        assert isinstance(connection, sqlite3.Connection)
+        connection.set_trace_callback(statements.append)
+
+    await database.write(work)
+    statements.clear()
+    return statements

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from server.database import Database, DatabaseUnusable, StorageFailed
-from tests.integration.storage import held
+from server.sql import Connection
+from server.sqlite import SqliteDatabase
+from tests.integration.storage import held, traced
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path / "server.sqlite")
+    database = SqliteDatabase(tmp_path / "server.sqlite")
     database.write_now(lambda connection: connection.execute("CREATE TABLE t (x INTEGER PRIMARY KEY)"))
     database.start()
     yield database
@@ -39,9 +41,7 @@ async def submitted(*tasks: asyncio.Task[None]) -> None:
 
 
 async def test_writes_that_wait_share_one_commit(database: Database) -> None:
-    statements: list[str] = []
-    await database.write(lambda connection: connection.set_trace_callback(statements.append))
-    statements.clear()
+    statements = await traced(database)
     with held(database):
         tasks = [asyncio.create_task(write(database, number)) for number in range(200)]
         await submitted(*tasks)
@@ -56,7 +56,7 @@ async def test_a_lone_write_does_not_wait_for_others(database: Database) -> None
 
 
 async def test_an_exception_undoes_only_its_own_job(database: Database) -> None:
-    def broken(connection: sqlite3.Connection) -> None:
+    def broken(connection: Connection) -> None:
         connection.execute("INSERT INTO t VALUES (99)")
         raise ValueError("of this job alone")
 
@@ -118,13 +118,13 @@ async def test_a_waiter_that_gave_up_does_not_stop_the_others(database: Database
 
 
 async def test_closing_writes_what_waits(tmp_path: Path) -> None:
-    database = Database(tmp_path / "server.sqlite")
+    database = SqliteDatabase(tmp_path / "server.sqlite")
     database.write_now(lambda connection: connection.execute("CREATE TABLE t (x INTEGER PRIMARY KEY)"))
     database.start()
     for _ in range(20):
         database.submit(lambda connection: connection.execute("INSERT INTO t DEFAULT VALUES"), lambda *_: None)
     database.close()
-    again = Database(tmp_path / "server.sqlite")
+    again = SqliteDatabase(tmp_path / "server.sqlite")
     assert again.write_now(lambda connection: connection.execute("SELECT count(*) FROM t").fetchone()[0]) == 20
     again.close()
 
@@ -138,14 +138,14 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "server.sqlite"
     path.write_bytes(b"not a database " * 1000)
     with pytest.raises(DatabaseUnusable, match=r"server\.sqlite"):
-        Database(path)
+        SqliteDatabase(path)
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "server.sqlite"
-    Database(path).close()
+    SqliteDatabase(path).close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 999")
     connection.close()
     with pytest.raises(DatabaseUnusable, match="999"):
-        Database(path)
+        SqliteDatabase(path)

@@ -17,8 +17,9 @@ from graph.events import Event
 from server.event_log import RING_FRAMES
 from server.event_rows import Ending, Superseded, joined
 from server.invocation import Invocation
+from server.report_store import ReportStore, StoredReport
 from server.status import Status
-from tests.integration.storage import Storage, held, opened, parsed
+from tests.integration.storage import Storage, held, opened, parsed, traced
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +28,8 @@ COMPLETE: Event = {"type": "run_complete", "phases_completed": 2, "usage": USAGE
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with opened(tmp_path) as storage:
+async def storage(tmp_path: Path, database_url: str | None) -> AsyncIterator[Storage]:
+    async with opened(tmp_path, database_url) as storage:
         yield storage
 
 
@@ -207,11 +208,10 @@ async def test_a_watcher_hears_only_of_what_is_on_disk(storage: Storage) -> None
         assert [parsed(frame)["number"] for frame in live.since(1) or []] == [1]
 
 
+@pytest.mark.backends("sqlite")
 async def test_the_last_event_the_state_and_the_report_are_one_transaction(storage: Storage) -> None:
     invocation = await storage.claimed("a")
-    statements: list[str] = []
-    await storage.database.write(lambda connection: connection.set_trace_callback(statements.append))
-    statements.clear()
+    statements = await traced(storage.database)
     await storage.log.writer(invocation).end(Ending(COMPLETE, Status.COMPLETED, report="# Report"))
     writes = [line.split()[0] for line in statements if line.split()[0] in ("BEGIN", "INSERT", "UPDATE", "COMMIT")]
     assert (writes[0], writes[-1]) == ("BEGIN", "COMMIT")
@@ -219,7 +219,7 @@ async def test_the_last_event_the_state_and_the_report_are_one_transaction(stora
     assert writes.count("INSERT") == 2
     record = await storage.found("a")
     assert (record.status, record.last_event_id, record.ended_at) == (Status.COMPLETED, 2, 1_000.0)
-    assert await storage.store.report(record) == "# Report"
+    assert (await ReportStore(storage.database).of(record)) == StoredReport("# Report", None)
 
 
 async def test_an_end_that_fails_half_way_leaves_neither_event_nor_state(storage: Storage) -> None:
@@ -273,12 +273,12 @@ async def test_the_tail_begins_with_the_last_subcall_start(storage: Storage) -> 
     assert {"subcall_start:1:1:1", "subcall_end:1:1", "subcall_start:1:2:1", "subcall_start:1:2:2"} <= set(keys)
 
 
-async def test_the_log_outlives_the_process(tmp_path: Path) -> None:
-    async with opened(tmp_path) as storage:
+async def test_the_log_outlives_the_process(tmp_path: Path, database_url: str | None) -> None:
+    async with opened(tmp_path, database_url) as storage:
         invocation = await storage.claimed("a")
         await put(storage, invocation, start(1), token("x"))
         before = await storage.log.frames(invocation, 0)
-    async with opened(tmp_path) as storage:
+    async with opened(tmp_path, database_url) as storage:
         assert await storage.log.frames(invocation, 0) == before
         again = await storage.store.claim(2_000.0)
         assert again is not None
@@ -287,11 +287,10 @@ async def test_the_log_outlives_the_process(tmp_path: Path) -> None:
         assert numbers == list(range(1, len(numbers) + 1))
 
 
+@pytest.mark.backends("sqlite")
 async def test_one_fsync_carries_the_events_of_many_turns(storage: Storage) -> None:
     turns = [await storage.claimed(f"turn-{number}") for number in range(20)]
-    statements: list[str] = []
-    await storage.database.write(lambda connection: connection.set_trace_callback(statements.append))
-    statements.clear()
+    statements = await traced(storage.database)
     with held(storage.database):
         writers = [storage.log.writer(invocation) for invocation in turns]
         for writer in writers:

@@ -138,7 +138,9 @@ async def test_a_search_that_fails_becomes_a_gap_of_the_report() -> None:
     bench = Bench()
     bench.retriever.error = OSError("secret path")
     result = await bench.graph.ainvoke({"topic": "Tides"}, context=SMALL)
-    assert "The search for phase 1 failed (OSError)." in result["report"]
+    assert "Phase 1: The search by documents failed: OSError." in result["report"]
+    assert "The search for this phase found nothing" in result["report"]
+    assert len(bench.retriever.queries) == 3 * 3, "each search is tried three times"
     assert "secret path" not in result["report"]
 
 

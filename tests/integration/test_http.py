@@ -41,7 +41,7 @@ def serving(folder: Path, **settings: Any) -> Iterator[tuple[TestClient, Service
     values = Settings.model_construct(**{**_defaults(), **SMALL, "documents_dir": documents, **settings})
     with DataFolder(folder / "data") as data:
         services = open_services(values, data, began=time.monotonic())
-        with TestClient(create_app(services), raise_server_exceptions=False) as client:
+        with TestClient(create_app(services), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
             # Loaded before anything is asked: what is stopped while it loads is another test's matter.
             assert client.portal is not None
             client.portal.call(services.engine.graph)

@@ -12,14 +12,14 @@ from server.accept import MAX_WAITING_ON_THREAD, QueueFull, ThreadBusy
 from server.event_rows import Ending
 from server.invocation import Invocation
 from server.status import Status
-from tests.integration.storage import Storage, new, opened
+from tests.integration.storage import Storage, new, opened, traced
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with opened(tmp_path) as storage:
+async def storage(tmp_path: Path, database_url: str | None) -> AsyncIterator[Storage]:
+    async with opened(tmp_path, database_url) as storage:
         yield storage
 
 
@@ -100,13 +100,13 @@ async def test_a_stale_claim_cannot_give_the_turn_back(storage: Storage) -> None
     assert (await storage.found("a")).status is Status.RUNNING
 
 
-async def test_what_ran_when_the_process_died_waits_in_the_next_one(tmp_path: Path) -> None:
-    async with opened(tmp_path) as storage:
+async def test_what_ran_when_the_process_died_waits_in_the_next_one(tmp_path: Path, database_url: str | None) -> None:
+    async with opened(tmp_path, database_url) as storage:
         running = await storage.claimed("a", "t")
         done = await storage.claimed("b")
         await completed(storage, done)
         await storage.accepted("c", "t")
-    async with opened(tmp_path) as storage:
+    async with opened(tmp_path, database_url) as storage:
         states = {one.id: one.status for one in await listed(storage)}
         assert states == {"a": Status.QUEUED, "b": Status.COMPLETED, "c": Status.QUEUED}
         assert await claims(storage) == ["a"]
@@ -172,13 +172,15 @@ async def test_a_name_that_was_used_answers_the_first_one(storage: Storage) -> N
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-async def test_an_idempotency_key_answers_the_first_one(tmp_path: Path, reopened: bool) -> None:
-    async with opened(tmp_path) as storage:
+async def test_an_idempotency_key_answers_the_first_one(
+    tmp_path: Path, database_url: str | None, reopened: bool
+) -> None:
+    async with opened(tmp_path, database_url) as storage:
         await storage.accepted("a", "t", idempotency_key="key")
         if not reopened:
             again = await storage.store.accept(new("b", "t", idempotency_key="key"), limit=100)
             assert (again.repeated, again.invocation.id) == (True, "a")
-    async with opened(tmp_path) as storage:
+    async with opened(tmp_path, database_url) as storage:
         again = await storage.store.accept(new("c", "u", idempotency_key="key"), limit=100)
         assert (again.repeated, again.invocation.id) == (True, "a")
         named = await storage.store.accept(new("a", "u"), limit=100)
@@ -225,10 +227,9 @@ async def test_pages_of_a_thread_and_of_a_state(storage: Storage) -> None:
     assert list(await storage.store.page(thread_id="nobody")) == []
 
 
+@pytest.mark.backends("sqlite")
 async def test_the_probe_reaches_the_disk(storage: Storage) -> None:
-    statements: list[str] = []
-    await storage.database.write(lambda connection: connection.set_trace_callback(statements.append))
-    statements.clear()
+    statements = await traced(storage.database)
     await storage.store.probe()
     assert any(statement.startswith(("INSERT", "UPDATE")) for statement in statements)
     assert statements[-1] == "COMMIT"

@@ -16,7 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from graph import Context, Directive, TurnControl, research
 from graph.events import TERMINAL, Event, boundary_key
-from graph.nodes import TopicMissing
+from graph.beginning import TopicMissing
 from graph.notebook import ThreadBusy
 from graph.ports import Ports
 from tests.acceptance.client import Frame

@@ -11,9 +11,10 @@ import orjson
 import pytest
 from langchain_core.messages import AIMessageChunk
 from langchain_openai import ChatOpenAI
+from openai.resources.chat import AsyncCompletions
 from pydantic import SecretStr
 
-from graph.openai_client import PlainChunks
+from graph.openai_client import PlainCompletions
 
 URL = "http://stub.invalid/v1"
 
@@ -44,6 +45,13 @@ PROMPTED: dict[str, Any] = {
     "prompt_filter_results": [],
 }
 
+ASKED = {
+    "messages": [{"role": "user", "content": "hello"}],
+    "model": "m",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+
 STREAMS = {
     "usual": [ROLE, ONE, TWO, STOP, USAGE],
     "without a role": [ONE, TWO, STOP],
@@ -55,29 +63,29 @@ STREAMS = {
 }
 
 
-def model(client: type[openai.AsyncOpenAI], pieces: list[Any]) -> ChatOpenAI:
+def model(completions: type[AsyncCompletions], pieces: list[Any]) -> ChatOpenAI:
     body = b"".join(b"data: " + orjson.dumps(item) + b"\n\n" for item in pieces) + b"data: [DONE]\n\n"
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        assert orjson.loads(request.content)["stream"] is True
+        assert orjson.loads(request.content) == ASKED
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
 
-    made = client(
+    client = openai.AsyncOpenAI(
         base_url=URL, api_key="k", http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(answer)), max_retries=0
     )
     return ChatOpenAI(
         model="m",
         api_key=SecretStr("k"),
         base_url=URL,
-        root_async_client=made,
-        async_client=made.chat.completions,
+        root_async_client=client,
+        async_client=completions(client),
         stream_usage=True,
         stream_chunk_timeout=None,
     )
 
 
-async def read(client: type[openai.AsyncOpenAI], pieces: list[Any]) -> list[AIMessageChunk]:
-    got = [chunk async for chunk in model(client, pieces).astream("hello")]
+async def read(completions: type[AsyncCompletions], pieces: list[Any]) -> list[AIMessageChunk]:
+    got = [chunk async for chunk in model(completions, pieces).astream("hello")]
     for chunk in got:
         chunk.id = None
     return got
@@ -85,16 +93,18 @@ async def read(client: type[openai.AsyncOpenAI], pieces: list[Any]) -> list[AIMe
 
 @pytest.mark.parametrize("pieces", STREAMS.values(), ids=STREAMS)
 def test_langchain_reads_the_same_from_both_clients(pieces: list[Any]) -> None:
-    ours = asyncio.run(read(PlainChunks, pieces))
-    assert ours == asyncio.run(read(openai.AsyncOpenAI, pieces))
+    ours = asyncio.run(read(PlainCompletions, pieces))
+    assert ours == asyncio.run(read(AsyncCompletions, pieces))
     assert ours
 
 
 def test_an_error_within_the_stream_is_raised() -> None:
     with pytest.raises(openai.APIError, match="overloaded"):
-        asyncio.run(read(PlainChunks, [ROLE, ONE, {"error": {"message": "overloaded", "type": "server_error"}}]))
+        asyncio.run(read(PlainCompletions, [ROLE, ONE, {"error": {"message": "overloaded", "type": "server_error"}}]))
 
 
 def test_what_is_no_object_is_passed_over() -> None:
-    text = "".join(str(chunk.content) for chunk in asyncio.run(read(PlainChunks, [ROLE, "noise", ONE, 7, TWO, STOP])))
+    text = "".join(
+        str(chunk.content) for chunk in asyncio.run(read(PlainCompletions, [ROLE, "noise", ONE, 7, TWO, STOP]))
+    )
     assert text == "one two"

@@ -22,6 +22,10 @@ def build_app() -> FastAPI:
     async def chat(asked: ChatRequest) -> Response:
         return Answer(model, model.begin(asked.messages, asked.model), asked)
 
+    @app.post("/openai/deployments/{deployment}/chat/completions")
+    async def azure(deployment: str, asked: ChatRequest) -> Response:
+        return Answer(model, model.begin(asked.messages, deployment), asked)
+
     @app.get("/v1/models")
     async def models() -> dict[str, object]:
         return {"object": "list", "data": [{"id": "stub", "object": "model", "created": 0, "owned_by": "tests"}]}

@@ -1,19 +1,20 @@
-"""Following an invocation over a transport that breaks wherever the test says."""
+"""Following an invocation over a transport that breaks wherever the test says; sync and async alike."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from itertools import islice
 
+import anyio
 import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import ClientError, InvocationUnknown, RequestRefused, StreamBroken, StreamGone
-from client.event import Event
-from client.follow import follow
+from client import AsyncResearchClient, ResearchClient
+from client.errors import ClientError, InvocationUnknown, RequestRefused, ServerGone, StreamBroken, StreamGone
 
 DONE = b'event: done\ndata: {"type": "done"}\n\n'
 CUT = httpx2.ReadError("cut")
@@ -21,7 +22,7 @@ CUT = httpx2.ReadError("cut")
 Answer = httpx2.Response | httpx2.TransportError
 
 
-class Body(httpx2.SyncByteStream):
+class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     """Sends its bytes; then the connection breaks, or ends where there is no error."""
 
     def __init__(self, content: bytes, error: httpx2.TransportError | None = None) -> None:
@@ -31,6 +32,10 @@ class Body(httpx2.SyncByteStream):
         yield self._content
         if self._error:
             raise self._error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
 
 
 class FakeServer:
@@ -51,8 +56,14 @@ class FakeServer:
     def asked_from(self) -> list[int]:
         return [int(request.url.params["last_event_id"]) for request in self.requests]
 
-    def client(self) -> httpx2.Client:
-        return httpx2.Client(transport=httpx2.MockTransport(self), base_url="http://server")
+    def client(self, slept: list[float]) -> ResearchClient:
+        return ResearchClient("http://server", transport=httpx2.MockTransport(self), sleep=slept.append)
+
+    def async_client(self, slept: list[float]) -> AsyncResearchClient:
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+
+        return AsyncResearchClient("http://server", transport=httpx2.MockTransport(self), sleep=sleep)
 
 
 def scripted(*answers: Answer) -> FakeServer:
@@ -68,9 +79,19 @@ def stream(content: bytes, error: httpx2.TransportError | None = None) -> httpx2
 
 
 def numbers(server: FakeServer, *, last_event_id: int = 0, slept: list[float] | None = None) -> list[int]:
-    sleep = (slept if slept is not None else []).append
-    with server.client() as http:
-        return [e["sequence_number"] for e in follow(http, "inv_1", last_event_id=last_event_id, sleep=sleep)]
+    with server.client(slept if slept is not None else []) as client:
+        return [event["sequence_number"] for event in client.follow("inv_1", last_event_id=last_event_id)]
+
+
+def async_numbers(server: FakeServer, *, slept: list[float] | None = None) -> list[int]:
+    async def read() -> list[int]:
+        async with (
+            server.async_client(slept if slept is not None else []) as client,
+            aclosing(client.follow("inv_1")) as following,
+        ):
+            return [event["sequence_number"] async for event in following]
+
+    return anyio.run(read)
 
 
 def test_yields_events_until_done() -> None:
@@ -82,8 +103,8 @@ def test_yields_events_until_done() -> None:
 
 def test_the_silence_it_bears_is_the_read_timeout() -> None:
     server = scripted(stream(DONE))
-    with server.client() as http:
-        assert list(follow(http, "inv_1", max_silence_sec=7)) == []
+    with server.client([]) as client:
+        assert list(client.follow("inv_1", max_silence_sec=7)) == []
     assert server.requests[0].extensions["timeout"]["read"] == 7
 
 
@@ -96,6 +117,7 @@ def test_a_cut_at_every_byte_loses_and_repeats_nothing() -> None:
                 return stream(whole[:at], error) if turn == 0 else stream(events(*range(last + 1, 6)) + DONE)
 
             assert numbers(FakeServer(answer)) == [1, 2, 3, 4, 5]
+            assert async_numbers(FakeServer(answer)) == [1, 2, 3, 4, 5]
 
 
 @given(st.lists(st.integers(0, 400), max_size=8))
@@ -105,6 +127,7 @@ def test_any_row_of_cuts_loses_and_repeats_nothing(cuts: list[int]) -> None:
         return stream(rest[: cuts[turn]], CUT) if turn < len(cuts) else stream(rest)
 
     assert numbers(FakeServer(answer)) == list(range(1, 11))
+    assert async_numbers(FakeServer(answer)) == list(range(1, 11))
 
 
 def test_asks_on_from_the_last_number_seen() -> None:
@@ -127,6 +150,10 @@ def test_backoff_grows_to_its_cap_and_every_event_resets_it() -> None:
     server = scripted(*[down] * 7, stream(b": ping\n\n", CUT), stream(events(1), CUT), down, stream(DONE))
     assert numbers(server, slept=slept) == [1]
     assert slept == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5, 0.2, 0.4])
+    again: list[float] = []
+    server = scripted(*[down] * 7, stream(b": ping\n\n", CUT), stream(events(1), CUT), down, stream(DONE))
+    assert async_numbers(server, slept=again) == [1]
+    assert again == pytest.approx(slept)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
@@ -157,6 +184,23 @@ def test_what_cannot_get_better_is_raised(answer: httpx2.Response, error: type[C
         numbers(scripted(answer))
 
 
+def test_only_a_terminal_event_ends_it() -> None:
+    """A connection that ends without one is a server that went away; behind one, nothing is asked."""
+    last = b'id: 2\ndata: {"sequence_number": 2, "type": "run_complete"}\n\n'
+    server = scripted(stream(events(1)), stream(b""), stream(last, CUT))
+    assert numbers(server) == [1, 2]
+    assert server.asked_from == [0, 1, 1]
+    assert async_numbers(scripted(stream(events(1)), stream(b""), stream(last, CUT))) == [1, 2]
+
+
+def test_a_server_that_stays_away_is_told_from_a_run_that_ended() -> None:
+    told: list[float] = []
+    server = FakeServer(lambda *_: httpx2.ConnectError("down"))
+    with server.client([]) as client, pytest.raises(ServerGone, match="not lost"):
+        list(client.follow("inv_1", give_up_after_sec=0.7, on_away=told.append))
+    assert told == pytest.approx([0.2, 0.4])
+
+
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
@@ -179,7 +223,6 @@ def test_a_wrong_url_is_not_tried_again() -> None:
 
 def test_it_is_lazy_and_closes_its_connection() -> None:
     server = scripted(stream(events(*range(1, 100))))
-    with server.client() as http:
-        following = follow(http, "inv_1")
-        first: list[Event] = list(islice(following, 2))
+    with server.client([]) as client:
+        first = list(islice(client.follow("inv_1"), 2))
     assert [event["sequence_number"] for event in first] == [1, 2]

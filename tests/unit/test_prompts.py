@@ -95,14 +95,15 @@ def test_every_prompt_file_is_loaded() -> None:
 @pytest.mark.parametrize("role", [*ROLES, "closing"])
 def test_every_placeholder_is_filled_and_none_is_left_over(role: str) -> None:
     values = {name: f"value-of-{name}" for name in PROMPTS[role].get_identifiers()}
-    assert set(values) == {"topic", "phase", "total", "title", "focus", "material", "index", "of", "tokens"}
+    last = {"ending"} if role in ("research", "synthesize") else set()
+    assert set(values) == {"topic", "phase", "total", "title", "focus", "material", "index", "of", "tokens"} | last
     assert "$" not in PROMPTS[role].substitute(values)
     ask = closing_messages if role == "closing" else subcall_messages
     request = REQUEST if role == "closing" else replace(REQUEST, role=role)  # type: ignore[arg-type]
     assert not any("$" in str(message.text) for message in ask(request))
 
 
-@pytest.mark.parametrize("name", ["system", "no_sources"])
+@pytest.mark.parametrize("name", ["system", "no_sources", "summarized", "ending_open", "ending_summary"])
 def test_the_other_prompts_have_no_placeholders(name: str) -> None:
     assert PROMPTS[name].get_identifiers() == []
 

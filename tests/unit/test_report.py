@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.context import Role
+from graph.context import Role, roles
 from graph.report import ReportMaterial, compose_report, inert
 from graph.state import Asked, Finding, Gap, Source, SourceList
+from graph.usage import spent_by
 
 START = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 
@@ -55,6 +56,7 @@ DONE = ReportMaterial(
     asked=[asked(1, "Heat pumps")],
     partial=None,
     now=START + 3600,
+    spent=spent_by(finding(phase, index, roles(2)[index - 1], "") for phase in (1, 2) for index in (1, 2)),
 )
 
 
@@ -84,7 +86,7 @@ def test_a_complete_report_has_all_its_sections() -> None:
     assert "draft" not in report
     assert "partial" not in report
     assert "removed" not in report
-    assert report.endswith("Z.\n")
+    assert "Verification, by code: 3 citations of 2 sources. Whether" in report
 
 
 def test_a_phase_counts_the_calls_that_it_had_itself() -> None:
@@ -118,7 +120,8 @@ def test_steers_are_told_with_their_times() -> None:
 
 
 def test_the_offline_models_report_says_what_it_is() -> None:
-    report = compose_report(replace(DONE, findings=[finding(1, 2, "synthesize", "Text.", "offline")]))
+    findings = [finding(1, 2, "synthesize", "Text.", "offline")]
+    report = compose_report(replace(DONE, findings=findings, spent=spent_by(findings)))
     assert "composed extractively by the embedded offline model" in report
 
 
@@ -146,7 +149,7 @@ def test_a_long_list_of_missing_phases_is_cut() -> None:
 
 
 def test_a_report_of_nothing_says_so() -> None:
-    report = compose_report(replace(DONE, findings=[], partial="it stopped"))
+    report = compose_report(replace(DONE, findings=[], spent=(), partial="it stopped"))
     assert "## Summary\n\nNothing has been written yet.\n" in report
     assert "No source is cited." in report
     assert "- Model: none was called." in report
@@ -190,8 +193,10 @@ def test_gaps_are_told() -> None:
 def test_citations_without_a_source_are_removed_and_counted(text: str, expected: str, removed: int) -> None:
     assert section_of(text) == expected
     last = with_text(text).rstrip().rsplit("\n", 1)[-1]
-    lines = {0: "- Report composed 2027-01-15T09:00:00Z.", 1: "1 citation had no source and was removed."}
-    assert last == lines.get(removed, f"{removed} citations had no source and were removed.")
+    assert last.startswith("Verification, by code: ")
+    lines = {0: "", 1: "; 1 citation had no source and was removed"}
+    assert lines.get(removed, f"; {removed} citations had no source and were removed") in last
+    assert removed or "removed" not in last
 
 
 @pytest.mark.parametrize(
@@ -219,11 +224,15 @@ def test_a_fence_left_open_is_closed() -> None:
     ("text", "expected"),
     [
         ("a <script>x</script> <!-- b 1 < 2", "a &lt;script>x&lt;/script> &lt;!-- b 1 < 2"),
-        ("![x](https://evil.example)", "[x](https://evil.example)"),
+        ("![x](https://example.org/a)", "[x](https://example.org/a)"),
+        ("![x](https://evil.example)", "x"),
         ("[x](javascript:alert(1))", "[x]\\(javascript:alert(1))"),
-        ("[x](https://example.org) [Report 2023](http://a.b)", "[x](https://example.org) [Report 2023](http://a.b)"),
-        ("so it is [3](https://evil.example)", "so it is [3]\\(https://evil.example)"),
-        ("[3]: https://evil.example", "[3]\\: https://evil.example"),
+        ("[x](http://www.Example.org/a/#part) y", "[x](http://www.Example.org/a/#part) y"),
+        ("[x](https://example.org) [Report 2023](http://a.b) y", "x Report 2023 y"),
+        ("so it is [3](https://evil.example)", "so it is [3]\\((link removed))"),
+        ("[3]: https://evil.example", "[3]\\: (link removed)"),
+        ("see <https://evil.example/x>.", "see &lt;(link removed)>."),
+        ("see WWW.evil.example/x, and go", "see (link removed), and go"),
         ("  ```\n<b>\n  ```", "```\n&lt;b>\n  ```"),
     ],
 )

@@ -24,11 +24,13 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("HOST", "0.0.0.0"),
-        ("HOST", "example.org"),
+        ("ALLOWED_HOSTS", "https://example.org/"),
         ("PORT", "80000"),
         ("PORT", "http"),
-        ("DATABASE_URL", "postgresql://x"),
+        ("DATABASE_URL", "mysql://x"),
+        ("ROLE", "boss"),
+        ("ROLE", "api"),
+        ("WORKER_LEASE_SEC", "0"),
         ("DOCUMENTS_DIR", "/nowhere/at/all"),
         ("RESEARCH_MODEL", "gpt-5"),
         ("RESEARCH_MODEL", "openai:"),

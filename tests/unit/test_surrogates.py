@@ -20,7 +20,7 @@ def test_text_cut_anywhere_in_utf_16_comes_out_whole(text: str, data: st.DataObj
     units = [unit for character in text for unit in halves(character)]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(units)), max_size=5)))
     pieces = ["".join(units[a:b]) for a, b in itertools.pairwise([0, *cuts, len(units)])]
-    assert mended(pieces) == text
+    assert mended(pieces) == text.replace("\0", "\ufffd")
 
 
 def test_a_half_that_stays_alone_is_replaced() -> None:
@@ -31,3 +31,8 @@ def test_a_half_that_stays_alone_is_replaced() -> None:
 def halves(character: str) -> list[str]:
     encoded = character.encode("utf-16-be")
     return [chr(int.from_bytes(encoded[i : i + 2], "big")) for i in range(0, len(encoded), 2)]
+
+
+def test_a_nul_is_replaced() -> None:
+    mender = SurrogateMender()
+    assert mender.mended("a\0b") + mender.rest() == "a\ufffdb"

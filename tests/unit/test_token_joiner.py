@@ -33,8 +33,22 @@ async def stream(pieces: list[tuple[str, float]]) -> tuple[list[tuple[float, str
 def test_the_first_piece_goes_at_once_and_what_follows_closely_goes_together() -> None:
     async def scenario() -> None:
         out, text = await stream([("a", 1.0), ("b", 0.01), ("c", 0.01), ("d", 0.01), ("e", 0.001)])
-        assert out == [(1.0, "a"), (1.025, "bc"), (1.031, "de")]
+        assert out == [(1.0, "a"), (1.02, "bc"), (1.031, "de")]
         assert text == "abcde"
+
+    run(scenario())
+
+
+def test_what_waits_does_not_wait_for_more() -> None:
+    async def scenario() -> None:
+        out: list[tuple[float, str]] = []
+        loop = asyncio.get_running_loop()
+        joiner = TokenJoiner(lambda text: out.append((round(loop.time(), 6), text)))
+        begun = loop.time()
+        joiner.add("a")
+        joiner.add("b")
+        await asyncio.sleep(1)
+        assert out == [(begun, "a"), (begun + WINDOW_SEC, "b")]
 
     run(scenario())
 
@@ -69,8 +83,9 @@ def test_no_timer_is_left_behind() -> None:
         joiner.add("b")
         joiner.flush()
         joiner.add("c")
-        assert out == ["a", "b", "c"]
+        assert out == ["a", "b"]
         joiner.flush()
+        assert out == ["a", "b", "c"]
 
     run(scenario())
 

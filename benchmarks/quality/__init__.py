@@ -1,0 +1,1 @@
+"""How good reports are: `python -m benchmarks.quality` (docs/quality.md)."""

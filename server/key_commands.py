@@ -1,0 +1,102 @@
+"""`python -m server keys add|list|revoke`: the file of keys in DATA_DIR. A running server reads it again."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from server.key_ring import KEY_FILE, read_key_file
+from server.keys import Key, KeysUnusable, new_key, new_secret
+
+
+def main(arguments: Sequence[str], data_dir: Path) -> int:
+    """Does what `arguments` say; the exit code is 0, or 2 with a sentence on stderr."""
+    asked = _parser().parse_args(arguments)
+    path = data_dir / KEY_FILE
+    try:
+        if asked.command == "add":
+            secret = _add(path, asked.name, asked.turns, asked.per_minute)
+            print(f"The key of {asked.name}, shown this once:", file=sys.stderr)  # noqa: T201
+            print(secret)  # noqa: T201
+        elif asked.command == "revoke":
+            _revoke(path, asked.name)
+        else:
+            for key in read_key_file(path):
+                print(_shown(key))  # noqa: T201
+    except KeysUnusable as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        print(f"error: DATA_DIR: {path} cannot be written ({error.strerror}).", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m server keys", description="The API keys in DATA_DIR. A running server follows at once."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("add", help="make a key and show it, this once")
+    add.add_argument("name", help="whose it is: A-Z a-z 0-9 _ . -")
+    add.add_argument("--turns", type=int, help="unfinished turns at once")
+    add.add_argument("--per-minute", type=int, help="requests a minute")
+    commands.add_parser("list", help="names and limits")
+    commands.add_parser("revoke", help="refuse a key from now on").add_argument("name")
+    return parser
+
+
+def _add(path: Path, name: str, turns: int | None, per_minute: int | None) -> str:
+    secret = new_secret()
+    key = new_key(name, secret, turns=turns, per_minute=per_minute)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        keys = read_key_file(path)
+        if any(other.name == name for other in keys):
+            raise KeysUnusable(f"There is a key named {name}: revoke it first; a new one of that name sees its runs.")
+        _write(path, [*keys, key])
+    return secret
+
+
+def _revoke(path: Path, name: str) -> None:
+    if not path.exists():
+        raise KeysUnusable(f"There is no key named {name} in {path}.")
+    with _locked(path):
+        keys = read_key_file(path)
+        kept = [key for key in keys if key.name != name]
+        if len(kept) == len(keys):
+            raise KeysUnusable(f"There is no key named {name} in {path}.")
+        _write(path, kept)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two commands at once: neither loses the other's key."""
+    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _write(path: Path, keys: Sequence[Key]) -> None:
+    """Replaces the file as a whole: a server that reads it meanwhile sees the old or the new one."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(f"{key.line}\n" for key in keys)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def _shown(key: Key) -> str:
+    limits = [f"turns={key.turns}"] if key.turns else []
+    limits += [f"per_minute={key.per_minute}"] if key.per_minute else []
+    return " ".join([key.name, *limits])

@@ -1,0 +1,67 @@
+// The invocations API. Addresses are relative, so that the page also works below a path of a proxy.
+
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+const PATIENCE = 15000;
+let skew = 0; // milliseconds that the server's clock is ahead of ours, to the second
+
+export const serverNow = () => Date.now() + skew;
+
+async function ask(path, { method = "GET", body, accept = "application/json", headers = {} } = {}) {
+  // On a connection that died without a word, an answer never comes.
+  const options = { method, headers: { Accept: accept, ...headers }, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) };
+  if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers["Content-Type"] = "application/json";
+  }
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Problem(0, "The server does not answer.");
+  }
+  const date = Date.parse(response.headers.get("date") ?? "");
+  // The header has whole seconds: a smaller difference says nothing.
+  if (Math.abs(date - Date.now()) > 2000) skew = date - Date.now();
+  else if (!Number.isNaN(date)) skew = 0;
+  if (!response.ok) throw await problemOf(response);
+  return response;
+}
+
+async function problemOf(response) {
+  try {
+    const problem = await response.json();
+    return new Problem(response.status, String(problem.detail ?? problem.title));
+  } catch {
+    return new Problem(response.status, `The server answered ${response.status}.`);
+  }
+}
+
+const json = async (path, options) => (await ask(path, options)).json();
+const text = async (path, options) => (await ask(path, options)).text();
+const at = (id) => `invocations/${encodeURIComponent(id)}`;
+
+export const api = {
+  settings: () => json("web/settings"),
+  list: (cursor) => json(`invocations?limit=20${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`),
+  record: (id) => json(at(id)),
+  thread: (id) => json(`threads/${encodeURIComponent(id)}`),
+  // The same key for the same wish, so that sending it again after a lost answer does nothing more.
+  start: (body, key) => json("invocations", { method: "POST", body, headers: { "Idempotency-Key": key } }),
+  cancel: (id, mode) => json(`${at(id)}/cancel`, { method: "POST", body: { mode } }),
+  resume: (id, key) => json(`${at(id)}/resume`, { method: "POST", headers: { "Idempotency-Key": key } }),
+  reportHtml: (id) => text(`web/${at(id)}/report`, { accept: "text/html" }),
+  render: (markdown) => text("web/render", { method: "POST", body: { markdown }, accept: "text/html" }),
+  reportUrl: (id) => `${at(id)}/report`,
+  streamUrl: (id, position) => `${at(id)}?last_event_id=${position}`,
+};
+
+export function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,91 @@
+// The dialogs of a run: steering it, and stopping it.
+
+import { api, newKey } from "./api.js";
+import { el, setText, show } from "./dom.js";
+
+const MEANINGS = [
+  ["guidance", "Guidance", "The same topic: finished phases stay, the rest is done in its light."],
+  ["new_topic", "New topic", "Starts over with this topic; what was found so far is context."],
+];
+const MOMENTS = [
+  ["interrupt", "At the next checkpoint", "The present model call is finished first."],
+  ["enqueue", "After this run", "This run goes on to its end."],
+  ["rollback", "At once", "This run is broken off, and its thread put back to where it began."],
+];
+
+export function steerDialog(threadId, running, onDone) {
+  const message = el("textarea", { id: "steer-message", rows: 3, required: true, maxLength: 32000 });
+  const problem = el("p", { class: "problem", role: "alert", hidden: true });
+  const submit = el("button", { class: "primary", type: "submit" }, running ? "Steer" : "Ask");
+  const form = el("form", {},
+    el("h2", { id: "dialog-title" }, running ? "Steer this run" : "Ask a follow-up"),
+    el("label", { for: "steer-message" }, running ? "What should it do from now on?" : "What should be researched next?"), message,
+    choices("meaning", "What it means", MEANINGS), running && choices("moment", "When", MOMENTS), problem,
+    el("div", { class: "actions" }, submit, closeButton()));
+  const dialog = opened(form);
+  const key = newKey();
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    submit.disabled = true;
+    const given = new FormData(form);
+    const body = { message: message.value, thread_id: threadId, steering: given.get("meaning"), multitask_strategy: given.get("moment") ?? "interrupt" };
+    try {
+      const started = await api.start(body, `${key}-${given.get("meaning")}-${given.get("moment")}-${hash(message.value)}`);
+      dialog.close();
+      onDone(started);
+    } catch (error) {
+      setText(problem, error.message);
+      show(problem, true);
+    } finally {
+      submit.disabled = false;
+    }
+  });
+  message.focus();
+}
+
+export function cancelDialog(id, onDone) {
+  const problem = el("p", { class: "problem", role: "alert", hidden: true });
+  const stop = (mode, label, kind) => el("button", { type: "button", class: kind, onclick: async () => {
+    try {
+      await api.cancel(id, mode);
+      dialog.close();
+      onDone();
+    } catch (error) {
+      setText(problem, error.message);
+      show(problem, true);
+    }
+  } }, label);
+  const dialog = opened(el("div", {}, el("h2", { id: "dialog-title" }, "Stop this run?"),
+    el("p", {}, "What it has found stays, as a partial report. It can be resumed later."), problem,
+    el("div", { class: "actions" }, stop("checkpoint", "Stop after this call", "primary"), stop("now", "Stop now", "danger"), closeButton("Keep running"))));
+}
+
+function opened(content) {
+  const dialog = el("dialog", { "aria-labelledby": "dialog-title" }, content);
+  const before = document.activeElement;
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    before?.focus?.();
+  });
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+function closeButton(label = "Close") {
+  return el("button", { type: "button", class: "quiet", onclick: (event) => event.target.closest("dialog").close() }, label);
+}
+
+function choices(name, legend, options) {
+  return el("fieldset", {}, el("legend", {}, legend), options.map(([value, label, hint], index) =>
+    el("label", { class: "choice" }, el("input", { type: "radio", name, value, checked: index === 0 }),
+      el("span", {}, el("strong", {}, label), " ", el("small", {}, hint)))));
+}
+
+// So that another message is another wish, and the same one sent again is not.
+function hash(text) {
+  let value = 0;
+  for (const character of text) value = (value * 31 + character.codePointAt(0)) | 0;
+  return value >>> 0;
+}

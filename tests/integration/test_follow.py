@@ -1,0 +1,120 @@
+"""Following a stream over a real file: page by page from disk, then from memory, however many read it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from graph.events import Event
+from server.event_log import LONGEST_REST_SEC, LiveStream
+from server.event_rows import READ_FRAMES, Ending, Written
+from server.invocation import Invocation
+from server.sse import RETRY, follow
+from server.status import Status
+from tests.fakes import VirtualLoop
+from tests.integration.storage import Storage, opened, parsed
+
+pytestmark = pytest.mark.anyio
+
+COMPLETE: Event = {"type": "run_complete", "phases_completed": 2, "usage": {"input_tokens": 3, "output_tokens": 2}}
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    async with opened(tmp_path) as storage:
+        yield storage
+
+
+async def filled(storage: Storage, last: int) -> Invocation:
+    """A turn whose stream has `last` events, the `run_start` included."""
+    invocation = await storage.claimed("a")
+    writer = storage.log.writer(invocation)
+    for number in range(2, last + 1):
+        writer.put({"type": "retrying", "number": number})
+        await writer.room()
+    await writer.flushed()
+    return invocation
+
+
+async def numbers(storage: Storage, position: int) -> list[int | str]:
+    """The numbers that a reader gets, and the name of the last frame."""
+    chunks = [chunk async for chunk in follow(storage.log, "a", position)]
+    assert chunks.pop(0) == RETRY
+    *frames, last = b"".join(chunks).removesuffix(b"\n\n").split(b"\n\n")
+    kind, data = last.split(b"\n")
+    ended: dict[str, Any] = orjson.loads(data.removeprefix(b"data: "))
+    assert kind == b"event: " + ended["type"].encode()
+    return [parsed(frame + b"\n\n")["sequence_number"] for frame in frames] + [ended["type"]]
+
+
+@pytest.mark.parametrize("last", [1, READ_FRAMES - 1, READ_FRAMES, READ_FRAMES + 1, 2 * READ_FRAMES])
+async def test_an_ended_stream_is_read_whole_whatever_its_length(storage: Storage, last: int) -> None:
+    await storage.log.writer(await filled(storage, last - 1) if last > 1 else await storage.claimed("a")).end(
+        Ending(COMPLETE, Status.COMPLETED)
+    )
+    total = max(last, 2)
+    for position in (0, 1, total - 1, total, total + 5):
+        assert await numbers(storage, position) == [*range(position + 1, total + 1), "done"]
+
+
+@pytest.mark.parametrize("before", [1, READ_FRAMES - 1, READ_FRAMES, READ_FRAMES + 1])
+async def test_a_reader_goes_on_from_disk_to_what_comes(storage: Storage, before: int) -> None:
+    invocation = await filled(storage, before)
+    readers = [asyncio.create_task(numbers(storage, position)) for position in (0, 1, before)]
+    writer = storage.log.writer(invocation)
+    for number in range(300):
+        writer.put({"type": "retrying", "number": number})
+        await asyncio.sleep(0)
+    await writer.end(Ending(COMPLETE, Status.COMPLETED))
+    async with asyncio.timeout(30):
+        for position, reader in zip((0, 1, before), readers, strict=True):
+            assert await reader == [*range(position + 1, before + 302), "done"]
+
+
+async def test_removed_events_end_the_stream_with_gone(storage: Storage) -> None:
+    await storage.log.writer(await filled(storage, 5)).end(Ending(COMPLETE, Status.COMPLETED))
+    await storage.database.write(lambda connection: connection.execute("UPDATE invocations SET events_removed = 1"))
+    assert await numbers(storage, 0) == ["gone"]
+
+
+def test_a_crowd_is_woken_in_turn_and_for_the_last_time_as_well() -> None:
+    async def scenario() -> list[int]:
+        live, loop = LiveStream(), asyncio.get_running_loop()
+        live.users = 100_000
+        woken = list[int]()
+        await asyncio.sleep(1)
+        for number in range(1, 1001):
+            change = live.watch()
+            live.show(Written([b"frame"], number))
+            if change.is_set():
+                woken.append(number)
+            await asyncio.sleep(0.001)
+        change = live.watch()
+        begun = loop.time()
+        live.show(Written([b"last"], 1001, Status.COMPLETED))
+        await change.wait()
+        assert loop.time() - begun <= LONGEST_REST_SEC + 1e-6
+        assert live.since(1000) == [b"last"]
+        return woken
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(scenario()) == [1], "all but the first are shown with those that follow"
+
+
+def test_one_reader_is_woken_by_each_write_that_does_not_come_at_once() -> None:
+    async def scenario() -> None:
+        live = LiveStream()
+        live.users = 2
+        for number in range(1, 100):
+            await asyncio.sleep(0.001)
+            change = live.watch()
+            live.show(Written([b"frame"], number))
+            assert change.is_set()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scenario())

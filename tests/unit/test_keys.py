@@ -1,0 +1,111 @@
+"""The lines of keys: what is read, what is refused, and that no message shows a key."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.connection import with_key
+from server.access import session_key, session_value
+from server.key_ring import KeyRing
+from server.keys import KeysUnusable, find_key, new_key, read_keys
+
+SECRET = "planted-secret-0123456789"
+
+
+def test_a_kept_key_is_read_back_with_its_limits() -> None:
+    key = new_key("alice", SECRET, turns=2, per_minute=60)
+    assert read_keys([key.line]) == (key,)
+    assert SECRET not in key.line
+    assert find_key([key], SECRET) == key
+    assert find_key([key], SECRET + "x") is None
+
+
+def test_one_secret_is_kept_in_two_ways() -> None:
+    assert new_key("alice", SECRET).digest != new_key("bob", SECRET).digest
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        SECRET,
+        f":{SECRET}",
+        f"a/b:{SECRET}",
+        "alice:short",
+        f"alice:{SECRET} turns=0",
+        f"alice:{SECRET} turns=many",
+        f"alice:{SECRET} more=1",
+        "alice:sha256$00$11",
+        f"alice:{SECRET}\N{SNOWMAN}",
+    ],
+)
+def test_a_bad_line_is_refused_without_showing_it(line: str) -> None:
+    with pytest.raises(KeysUnusable) as caught:
+        read_keys([line])
+    assert SECRET not in str(caught.value)
+
+
+@given(st.text())
+def test_any_text_is_keys_or_one_refusal(text: str) -> None:
+    with contextlib.suppress(KeysUnusable):
+        read_keys(text.splitlines())
+
+
+def ring(tmp_path: Path, now: list[float]) -> KeyRing:
+    ring = KeyRing((new_key("alice", SECRET, per_minute=60),), (tmp_path / "keys",), lambda: now[0])
+    ring.refresh()
+    return ring
+
+
+def test_a_request_a_second_is_let_in_once_the_minute_is_spent(tmp_path: Path) -> None:
+    now = [0.0]
+    keys = ring(tmp_path, now)
+    (alice,) = keys.keys
+    assert [keys.wait_for(alice) for _ in range(60)] == [0] * 60
+    assert keys.wait_for(alice) == pytest.approx(1)
+    now[0] = 1.0
+    assert keys.wait_for(alice) == 0
+    assert keys.wait_for(alice) > 0
+
+
+def test_a_session_ends_and_cannot_be_lengthened(tmp_path: Path) -> None:
+    keys = ring(tmp_path, [0.0])
+    (alice,) = keys.keys
+    value = session_value(alice, 100)
+    assert session_key(keys, [f"other=1; research_session={value}"], 99) == alice
+    assert session_key(keys, [f"research_session={value}"], 100) is None
+    assert session_key(keys, [f"research_session={value.replace(':100:', ':200:')}"], 99) is None
+
+
+@given(st.text())
+def test_any_cookie_is_no_session(text: str) -> None:
+    keys = KeyRing((), (), lambda: 0.0, keys=(new_key("alice", SECRET),))
+    assert session_key(keys, [f"research_session={text}"], 0) is None
+
+
+def test_a_file_that_breaks_leaves_the_keys_that_were(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{new_key('alice', SECRET).line}\n")
+    keys = KeyRing((), (file,), lambda: 0.0)
+    keys.refresh()
+    file.write_text("nonsense")
+    keys.reload()
+    assert [key.name for key in keys.keys] == ["alice"]
+    os.unlink(file)
+    keys.reload()
+    assert keys.keys == ()
+    assert keys.required
+
+
+def test_clients_take_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESEARCH_API_KEY", SECRET)
+    assert httpx2.Headers(with_key({"x-more": "1"}))["authorization"] == f"Bearer {SECRET}"
+    assert with_key({"X-API-Key": "mine"}) == {"X-API-Key": "mine"}
+    monkeypatch.delenv("RESEARCH_API_KEY")
+    assert with_key(None) == {}

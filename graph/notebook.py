@@ -22,6 +22,7 @@ from graph.events import Event
 from graph.graph import build_graph
 from graph.opening import Asked, Opening, open_turn
 from graph.ports import Ports
+from graph.report import markdown_of
 from graph.state import Steering
 from graph.turn import Review, Turn
 from graph.turn_events import ended, expected_failure, new_invocation_id, new_thread_id, run_failed, stamped
@@ -115,6 +116,7 @@ class _Driver:
         self._control = control
         self._review = review
         self._now = ports.now
+        self._prices = ports.prices
         self._number = 0
         # The directive that ended the last turn in favour of a next one, and what that one is to be called.
         self.steered_by: Directive | None = None
@@ -132,6 +134,7 @@ class _Driver:
             control=self._control,
             seen=opening.seen,
             now=self._now,
+            prices=self._prices,
             review=self._review,
             metadata=opening.metadata,
         )
@@ -147,8 +150,9 @@ class _Driver:
             # The edge of a turn: the stream ends with what happened, and what nobody expects is raised all the same.
             expected = expected_failure(error)
             words = expected or {"type": type(error).__name__, "message": "The run met an unexpected error."}
-            report = turn.report_so_far("the run failed before it was done")
-            yield self._told(run_failed(words, turn.progress.completed_phases) | {"report": report})
+            partial = turn.report_so_far("the run failed before it was done")
+            report = {"report": markdown_of(partial) if partial else ""}
+            yield self._told(run_failed(words, turn.progress.completed_phases) | report)
             if expected is None:
                 raise
             return
@@ -156,7 +160,7 @@ class _Driver:
         if turn.steered_by is not None:
             yield self._told(self._steering(turn.steered_by))
         result = turn.result
-        last = ended(result, duration_sec=self._now() - opening.began, report_url=None)
+        last = ended(result, duration_sec=self._now() - opening.began, report_url=None, prices=self._prices)
         yield self._told(last | {"report": result.report})
 
     def _steering(self, steer: Directive) -> Event:

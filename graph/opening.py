@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import TypeAdapter
 
+from graph.beginning import TopicMissing
 from graph.boundaries import Boundaries
 from graph.context import Context, roles
 from graph.events import TERMINAL, Event
-from graph.beginning import TopicMissing
 from graph.plan import plan_titles
 from graph.seen import Seen
 from graph.state import Input, Output, State, Steering

@@ -61,9 +61,7 @@ def run_start(
     return event if prior_topic is None else event | {"prior_topic": prior_topic}
 
 
-def ended(
-    result: TurnResult, *, duration_sec: float, report_url: str | None, prices: Prices | None = None
-) -> Event:
+def ended(result: TurnResult, *, duration_sec: float, report_url: str | None, prices: Prices | None = None) -> Event:
     """The last event of a turn that did its plan, or wound down."""
     if result.cause is not None:
         return {

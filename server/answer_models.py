@@ -133,3 +133,18 @@ class Health(_Answer):
     """`alive` or `ready`."""
 
     status: Literal["alive", "ready"]
+
+
+class SessionInfo(_Answer):
+    """Whether a key is needed here, and the name of the one that this session is of."""
+
+    keys: bool
+    key: str | None
+
+
+class SignIn(BaseModel):
+    """The body of a sign-in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str

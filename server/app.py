@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import Lifespan
 
 from server import health_routes, openapi, problems, report_routes, routes, session_routes, thread_routes, web_routes
 from server.access import Access

@@ -43,6 +43,32 @@ class SourceItem(_Open):
     snippet: str
 
 
+class SearchMade(_Open):
+    """One search of one engine; `error` where it failed."""
+
+    engine: str
+    query: str
+    found: Count
+    error: str | None
+
+
+class SpentTokens(TokenUsage):
+    """What `calls` calls to one model cost, in one role."""
+
+    phase: Count
+    role: str
+    model: str
+    calls: Positive
+
+
+class MoneySpent(_Open):
+    """Money, where prices are known; `unpriced` are the models of which no price was told."""
+
+    amount: Annotated[float, Field(ge=0)]
+    currency: str
+    unpriced: list[str]
+
+
 class _Event(_Open):
     sequence_number: Annotated[int, Field(ge=1, description="From 1, without a gap.")]
 
@@ -93,14 +119,26 @@ class PhaseEnd(_Timed):
     total: Positive
     title: str
     duration_sec: Seconds
+    usage: TokenUsage | None = None
+
+
+class Indexing(_Timed):
+    """Documents are being read before a search: `done` files `of` so many."""
+
+    type: Literal["indexing"]
+    phase: Positive
+    done: Count
+    of: Count
 
 
 class Sources(_Timed):
-    """What the phase's search found."""
+    """What the phase's search found, who was asked for it, and what it cost where a model searched."""
 
     type: Literal["sources"]
     phase: Positive
     items: list[SourceItem]
+    searches: list[SearchMade] = []
+    spent: list[SpentTokens] = []
 
 
 class SubcallStart(_Timed):
@@ -126,6 +164,7 @@ class SubcallEnd(_Timed):
     duration_sec: Seconds
     usage: TokenUsage
     checkpoint_id: str
+    model: str | None = None
 
 
 class Token(_Event):
@@ -188,6 +227,8 @@ class RunComplete(_Timed):
     phases_completed: Count
     duration_sec: Seconds
     usage: TokenUsage
+    usage_by_role: dict[str, TokenUsage] | None = None
+    cost: MoneySpent | None = None
     report_url: str
 
 
@@ -205,6 +246,7 @@ EventModel = Annotated[
     | Recovered
     | PhaseStart
     | PhaseEnd
+    | Indexing
     | Sources
     | SubcallStart
     | SubcallEnd

@@ -25,6 +25,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     for (path, method), operation in OPERATIONS.items():
         made["paths"][path][method] |= operation
+    # The page's own routes are between it and this server.
+    made["paths"] = {
+        path: shown for path, shown in made["paths"].items() if path != "/" and not path.startswith("/web/")
+    }
     made["components"] = {"schemas": _schemas()}
     return made
 
@@ -39,8 +43,9 @@ def _schemas() -> dict[str, Any]:
     from server.requests import CancelRequest, StartRequest
 
     models: list[type[BaseModel]] = [
-        *(CancelRequest, StartRequest, StreamEnd, StreamEvent, answers.Health, answers.History, answers.Page),
-        *(answers.ProblemDetails, answers.Record, answers.Report, answers.Started, answers.Thread),
+        *(CancelRequest, StartRequest, StreamEnd, StreamEvent),
+        *(answers.Health, answers.History, answers.Page, answers.ProblemDetails, answers.Record, answers.Report),
+        *(answers.SessionInfo, answers.SignIn, answers.Started, answers.Thread),
     ]
     _, defined = models_json_schema(
         [(model, "validation") for model in models],

@@ -20,14 +20,22 @@ _EXAMPLE_EVENT = (
 )
 _PROBLEMS: Final = {
     400: "The body is not JSON.",
-    404: "Never seen.",
+    401: "An API key is needed, or is wrong.",
+    403: "The request comes from a page of another site.",
+    404: "Never seen, or somebody else's.",
     409: "The thread has a turn under way, or there is nothing to resume.",
     410: "The events are past their retention; the record and the report are kept.",
     413: "The body is larger than 256 KiB.",
     422: "Something that was sent does not fit; `errors` names the fields.",
-    429: "Too many turns wait, on the thread or on the server.",
+    421: "This server does not answer to this host name.",
+    429: "Too many turns wait, or too many requests were made in a minute.",
+    501: "This server lacks what makes a report of that form.",
     503: "The server is starting or about to end, or its storage does not answer.",
 }
+
+
+# Where keys, hosts or the storage have their say.
+_ANYWHERE: Final = (401, 403, 421, 429, 503)
 
 
 def ref(name: str) -> Schema:
@@ -81,7 +89,7 @@ def _problem(status: int) -> Schema:
 
 
 def _answers(good: dict[int, Schema], *bad: int) -> Schema:
-    return {str(status): answer for status, answer in good.items()} | {str(s): _problem(s) for s in (*bad, 503)}
+    return {str(status): answer for status, answer in good.items()} | {str(s): _problem(s) for s in (*bad, *_ANYWHERE)}
 
 
 def _ok(content: Schema, description: str, headers: Schema | None = None) -> Schema:
@@ -126,6 +134,13 @@ _TAKES = {
 def _body(name: str, examples: Schema, *, required: bool) -> Schema:
     return {"required": required, "content": {"application/json": {"schema": ref(name), "examples": examples}}}
 
+
+_FORMAT: Schema = {"type": "string", "enum": ["markdown", "json", "html", "pdf", "docx"], "default": "markdown"}
+_FORMATS: Final = (
+    "text/html",
+    "application/pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+)
 
 OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
     ("/invocations", "post"): {
@@ -178,17 +193,25 @@ OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
     (f"{INVOCATION}/report", "get"): {
         "parameters": [
             _ID,
-            _query("format", {"type": "string", "enum": ["markdown", "json"], "default": "markdown"}, "In which form."),
+            _query(
+                "format",
+                _FORMAT,
+                "In which form.",
+            ),
         ],
         "responses": _answers(
             {
                 200: _ok(
-                    {"text/markdown": {"schema": {"type": "string"}, "example": "# Research report"}} | _json("Report"),
+                    {"text/markdown": {"schema": {"type": "string"}, "example": "# Research report"}}
+                    | _json("Report")
+                    | {kind: {"schema": {"type": "string"}} for kind in _FORMATS},
                     "The report; of an unfinished turn what is there so far, and it says so.",
                 )
             },
             404,
+            409,
             422,
+            501,
         ),
     },
     (THREAD, "get"): {
@@ -207,6 +230,12 @@ OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
         "parameters": [_THREAD_ID],
         "responses": _answers({204: {"description": "Erased."}}, 404, 409, 422),
     },
+    ("/session", "get"): {"responses": _answers({200: _ok(_json("SessionInfo"), "Whose session this is.")})},
+    ("/session", "post"): {
+        "requestBody": _body("SignIn", {"key": {"value": {"key": "rk_…"}}}, required=True),
+        "responses": _answers({200: _ok(_json("SessionInfo"), "Signed in: a cookie.")}, 400, 413, 422),
+    },
+    ("/session", "delete"): {"responses": _answers({204: {"description": "Signed out: the cookie goes."}})},
     ("/liveness", "get"): {"responses": {"200": _ok(_json("Health", {"status": "alive"}), "The process is up.")}},
     ("/readiness", "get"): {"responses": _answers({200: _ok(_json("Health", {"status": "ready"}), "Takes work.")})},
 }

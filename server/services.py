@@ -27,7 +27,6 @@ from server.sqlite import SqliteDatabase, check_readable
 if TYPE_CHECKING:
     from graph.checkpoints import CheckpointSaver
     from graph.ports import Ports
-    from graph.ports import Ports
 
 
 @dataclass
@@ -93,7 +92,7 @@ class Services:
 
 
 async def services_of(request: Request) -> Services:
-    """The parts of the server, those of its router first, that a request came to. A coroutine: FastAPI calls a function in a thread."""
+    """The parts of the server that a request came to. A coroutine: FastAPI calls a function in a thread."""
     services: Services = getattr(request.state, "services", None) or request.app.state.services
     return services
 

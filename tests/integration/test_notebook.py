@@ -15,8 +15,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 from graph import Context, Directive, TurnControl, research
-from graph.events import TERMINAL, Event, boundary_key
 from graph.beginning import TopicMissing
+from graph.events import TERMINAL, Event, boundary_key
 from graph.notebook import ThreadBusy
 from graph.ports import Ports
 from tests.acceptance.client import Frame

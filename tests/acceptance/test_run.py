@@ -145,7 +145,7 @@ def test_an_old_proxy_gets_the_stream_without_chunks(client: ResearchClient, ser
     invocation = client.post("Bridges")["invocation_id"]
     wanted = client.read_stream(invocation)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(f"GET /invocations/{invocation} HTTP/1.0\r\nHost: research\r\n\r\n".encode())
+        connection.sendall(f"GET /invocations/{invocation} HTTP/1.0\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, body = answer.split(b"\r\n\r\n", 1)
     assert b"transfer-encoding" not in head.lower()

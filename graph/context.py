@@ -30,7 +30,12 @@ class Context:
     ] = "offline"
     role_models: Annotated[
         dict[Role, ModelName],
-        Field(title="Models by role", description="Other models for single roles; the rest use the model above."),
+        Field(
+            title="Models by role",
+            description="Other models for single roles; the rest use the model above.",
+            # A factory's default is not in the schema, and forms are made from that.
+            json_schema_extra={"default": {}},
+        ),
     ] = field(default_factory=dict)
     num_phases: Annotated[
         int,

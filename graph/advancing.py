@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graph.state import Finding, Pause, Stage, State
 from graph.topic import usage_of_turn
@@ -38,12 +38,25 @@ def advanced(state: State, context: Context, finding: Finding) -> State:
 
 def obeyed(directive: Directive) -> State:
     """What an answered pause changes."""
-    update = State(cooldown=None)
+    update = State()
     if directive.action == "stop":
         update["stop"] = directive.cause
     elif directive.action == "steer":
         update |= State(message=directive.message, steering=directive.steering)
     return update
+
+
+def phase_to_review(state: State) -> dict[str, Any]:
+    """What somebody is asked who is to look at the phase that has just ended."""
+    plan, phase = state["plan"], state["phase"] - 1
+    return {
+        "kind": "review",
+        "phase": phase,
+        "total": len(plan),
+        "title": plan[phase - 1],
+        "text": state["findings"][-1]["text"],
+        "next": plan[phase] if phase < len(plan) else None,
+    }
 
 
 def tokens(usage: Usage) -> int:

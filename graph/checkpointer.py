@@ -14,10 +14,15 @@ from graph.checkpoints import CheckpointSaver, open_checkpoints
 FOLDER = "STUDIO_DATA_DIR"
 
 
+def studio_folder() -> Path:
+    """Where `langgraph dev` keeps what outlives it: STUDIO_DATA_DIR, by default `data/studio`."""
+    return Path(os.environ.get(FOLDER) or "data/studio")
+
+
 @asynccontextmanager
 async def open_checkpointer() -> AsyncIterator[CheckpointSaver]:
     """A saver over `STUDIO_DATA_DIR/checkpoints.sqlite` (default `data/studio`), closed with the context."""
-    folder = Path(os.environ.get(FOLDER) or "data/studio")
+    folder = studio_folder()
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     saver = await open_checkpoints(folder / "checkpoints.sqlite")
     try:

@@ -62,12 +62,8 @@ class CheckpointSaver(AsyncSqliteSaver):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Saves what a task returned, before the checkpoint that it leads to; returns when it is on disk.
-
-        What a task had written when it was cancelled is not saved: it may lack the route to the next node, and a
-        resumed run would take the step for done and end there.
-        """
-        if any(channel == ERROR and isinstance(value, asyncio.CancelledError) for channel, value in writes):
+        """Saves what a task returned, before the checkpoint that it leads to; returns when it is on disk."""
+        if is_cancelled(writes):
             return
         reach("result.before")
         await self._write(super().aput_writes(config, writes, task_id, task_path))
@@ -84,6 +80,14 @@ class CheckpointSaver(AsyncSqliteSaver):
         await self.conn.commit()
         async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
             await cursor.fetchall()
+
+
+def is_cancelled(writes: Sequence[tuple[str, Any]]) -> bool:
+    """Whether these are of a task that was cancelled, and must not be saved.
+
+    They may lack the route to the next node: a resumed run would take the step for done, and end there.
+    """
+    return any(channel == ERROR and isinstance(value, asyncio.CancelledError) for channel, value in writes)
 
 
 async def open_checkpoints(path: Path) -> CheckpointSaver:

@@ -30,7 +30,12 @@ class Context:
     ] = "offline"
     role_models: Annotated[
         dict[Role, ModelName],
-        Field(title="Models by role", description="Other models for single roles; the rest use the model above."),
+        Field(
+            title="Models by role",
+            description="Other models for single roles; the rest use the model above.",
+            # A factory's default is not in the schema, and forms are made from that.
+            json_schema_extra={"default": {}},
+        ),
     ] = field(default_factory=dict)
     num_phases: Annotated[
         int,
@@ -74,10 +79,19 @@ class Context:
         float,
         Field(title="Cooldown between phases", description="Seconds of rest between two phases.", ge=0, le=86_400),
     ] = 0.0
+    review: Annotated[
+        Literal["never", "phase"],
+        Field(title="Review", description="phase: stop behind each phase, until somebody says how to go on."),
+    ] = "never"
 
     def model_of(self, role: Role) -> str:
         """The name of the model that does `role`."""
         return self.role_models.get(role, self.model)
+
+
+def settled(context: Context | None) -> Context:
+    """The context of a run; LangGraph gives None where whoever started it gave none."""
+    return context or Context()
 
 
 def roles(calls: int) -> tuple[Role, ...]:

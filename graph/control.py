@@ -52,3 +52,8 @@ class TurnControl(RunControl):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._changed.wait()
+
+
+def is_pending(control: RunControl | None) -> bool:
+    """Whether somebody waits to reach the run; without a `TurnControl`, as in Studio, nobody can."""
+    return isinstance(control, TurnControl) and control.pending

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from langgraph.graph import END, START, StateGraph
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 
-from graph.context import Context
-from graph.control import TurnControl
+from graph.context import Context, settled
+from graph.control import is_pending
 from graph.nodes import Nodes
 from graph.ports import Ports
-from graph.routing import after_pause, after_plan, after_subcall
+from graph.routing import after_pause, after_plan, after_subcall, review_due
 from graph.state import Input, Output, State
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 RECURSION_LIMIT = 1_000_000
 
 
-def _behind_subcall(
-    state: State, runtime: Runtime[Context]
-) -> Literal["cooldown", "steering", "phase", "subcall", "report"]:
-    control = runtime.control
-    return after_subcall(state, wanted=isinstance(control, TurnControl) and control.pending)
+def _behind_subcall(state: State) -> Literal["cooldown", "steering", "phase", "subcall", "report"]:
+    # Asked for, not taken as an argument: where a state is written by hand, as for a fork, there is no run.
+    runtime: Runtime[Context] | None = get_runtime(Context)
+    wanted = runtime is not None and (is_pending(runtime.control) or review_due(state, settled(runtime.context)))
+    return after_subcall(state, wanted=wanted)
 
 
 def build_graph(
@@ -49,8 +49,8 @@ def build_graph(
     builder.add_conditional_edges("plan", after_plan, ["phase", "report"])
     builder.add_edge("phase", "subcall")
     builder.add_conditional_edges("subcall", _behind_subcall, ["cooldown", "steering", "phase", "subcall", "report"])
-    for pause in ("cooldown", "steering"):
-        builder.add_conditional_edges(pause, after_pause, ["plan", "phase", "subcall", "report"])
+    builder.add_conditional_edges("cooldown", after_pause, ["plan", "phase", "subcall", "report"])
+    builder.add_conditional_edges("steering", after_pause, ["cooldown", "plan", "phase", "subcall", "report"])
     builder.add_edge("report", END)
     compiled = builder.compile(checkpointer=checkpointer, name="research")
     return compiled.with_config(recursion_limit=RECURSION_LIMIT)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import cast
+from typing import Any, cast
 
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from graph.advancing import advanced, obeyed, tokens
+from graph.advancing import advanced, obeyed, phase_to_review, tokens
 from graph.asking import ask
 from graph.beginning import begun
-from graph.context import Context, roles
+from graph.context import Context, roles, settled
+from graph.control import is_pending
 from graph.digest import count_tokens
 from graph.directive import Directive
 from graph.failure import ModelFailed
@@ -23,6 +24,7 @@ from graph.prompts import closing_messages, subcall_messages
 from graph.report import markdown_of
 from graph.reporting import report_of, why_partial
 from graph.requesting import closing_request, queries_of, request_of
+from graph.routing import review_due
 from graph.search.engine import Progress
 from graph.state import Finding, State
 from graph.subcall_events import Silent, SubcallEvents
@@ -40,7 +42,7 @@ class Nodes:
 
     async def plan(self, state: State, runtime: Runtime[Context]) -> State:
         """Begins a turn: a new topic from phase 1, or the old one from where it is."""
-        return begun(state, runtime.context, self._ports.now())
+        return begun(state, settled(runtime.context), self._ports.now())
 
     async def phase(self, state: State, runtime: Runtime[Context]) -> State:
         """Begins a phase: searches its sources, numbered over the whole thread."""
@@ -55,7 +57,7 @@ class Nodes:
 
     async def subcall(self, state: State, runtime: Runtime[Context]) -> State:
         """One model call, the unit that is checkpointed; its update says where the run stands behind it."""
-        context = runtime.context
+        context = settled(runtime.context)
         of = roles(context.calls_per_phase)
         role = of[state["index"] - 1]
         events = SubcallEvents(runtime, state["phase"], state["index"], role, len(of))
@@ -82,16 +84,19 @@ class Nodes:
         """Rests: whoever drives the graph answers when the time has come, or earlier."""
         pause = state.get("cooldown")
         question = {"kind": "cooldown", **pause} if pause else {"kind": "cooldown"}
-        return obeyed(interrupt(question, response_schema=Directive))
+        return State(cooldown=None) | obeyed(interrupt(question, response_schema=Directive))
 
-    async def steering(self, state: State) -> State:
-        """Asks whoever wanted the run's attention what to do."""
+    async def steering(self, state: State, runtime: Runtime[Context]) -> State:
+        """Asks whoever wanted the run's attention, or is to review its phases, what to do."""
+        question: dict[str, Any]
         question = {"kind": "steering", "phase": state["phase"], "total": len(state["plan"]), "index": state["index"]}
+        if review_due(state, settled(runtime.context)) and not is_pending(runtime.control):
+            question = phase_to_review(state)
         return obeyed(interrupt(question, response_schema=Directive))
 
     async def report(self, state: State, runtime: Runtime[Context]) -> State:
         """Writes the report of what there is; a turn that stopped with nothing leaves none."""
-        context, stop = runtime.context, state.get("stop")
+        context, stop = settled(runtime.context), state.get("stop")
         closing = await self._closing(state, context) if stop == "budget" else None
         extra = [_closing_spent(closing, context.model_of("synthesize"))] if closing else []
         spent = [*spent_of_turn(state), *extra]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from graph.context import Context
 from graph.state import State
 
 Step = Literal["phase", "subcall", "report"]
@@ -22,7 +23,7 @@ def after_plan(state: State) -> Literal["phase", "report"]:
 
 
 def after_subcall(state: State, *, wanted: bool) -> Literal["cooldown", "steering", "phase", "subcall", "report"]:
-    """What follows a subcall; `wanted` tells that somebody waits to steer or stop the run."""
+    """What follows a subcall; `wanted` tells that somebody waits to steer, stop or review the run."""
     if state.get("stop"):
         return "report"
     if wanted:
@@ -30,8 +31,15 @@ def after_subcall(state: State, *, wanted: bool) -> Literal["cooldown", "steerin
     return "cooldown" if state.get("cooldown") else next_step(state)
 
 
-def after_pause(state: State) -> Literal["plan", "phase", "subcall", "report"]:
-    """What follows an answered interrupt."""
+def review_due(state: State, context: Context) -> bool:
+    """Whether somebody is to look at the phase that has just ended, behind its last subcall."""
+    return context.review == "phase" and state["index"] == 1
+
+
+def after_pause(state: State) -> Literal["cooldown", "plan", "phase", "subcall", "report"]:
+    """What follows an answered interrupt; a rest that was due behind it is still due."""
     if state.get("stop"):
         return "report"
-    return "plan" if state.get("message") else next_step(state)
+    if state.get("message"):
+        return "plan"
+    return "cooldown" if state.get("cooldown") else next_step(state)

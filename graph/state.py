@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
 
 from langgraph.channels import DeltaChannel
@@ -124,20 +125,52 @@ def _latest(current: Any, writes: Sequence[Any]) -> Any:
     return writes[-1] if writes else current
 
 
-# A delta channel each: LangGraph keys them by field, so one object must not serve two fields.
-def _growing() -> DeltaChannel[list[Any]]:
-    return DeltaChannel(_append, snapshot_frequency=SNAPSHOT_EVERY)
+@dataclass(frozen=True)
+class _Reducer:
+    """How a field takes updates, and its type with title and description. LangGraph keeps nothing else of a channel."""
+
+    reduce: Callable[[Any, Sequence[Any]], Any]
+    shown: Any
+
+    def __call__(self, current: Any, writes: Sequence[Any]) -> Any:
+        return self.reduce(current, writes)
 
 
-def _seldom() -> DeltaChannel[Any]:
+class _Shown(DeltaChannel[Any]):
+    """A delta channel that says what it holds: Studio makes the form of the state from `UpdateType`."""
+
+    @property
+    def UpdateType(self) -> Any:  # LangGraph's name
+        """The field's type with its title and description."""
+        return self.reducer.shown if isinstance(self.reducer, _Reducer) else super().UpdateType
+
+
+def _shown(reduce: Callable[[Any, Sequence[Any]], Any], kind: Any, title: str, description: str) -> _Shown:
+    shown = Annotated[kind, Field(title=title, description=description)]
+    return _Shown(_Reducer(reduce, shown), snapshot_frequency=SNAPSHOT_EVERY)
+
+
+def _growing(item: Any, title: str, description: str) -> _Shown:
+    return _shown(_append, list[item], title, description)
+
+
+def _seldom(kind: Any, title: str, description: str) -> _Shown:
     """For large values that change seldom: a plain channel would be copied into every checkpoint."""
-    return DeltaChannel(_latest, snapshot_frequency=SNAPSHOT_EVERY)
+    return _shown(_latest, kind, title, description)
 
 
 class Input(TypedDict, total=False):
     """What starts a turn on a thread. Give `topic`, or `message` with what it means in `steering`."""
 
-    topic: Annotated[str, Field(title="Topic", description="What to research.", max_length=32_000)]
+    topic: Annotated[
+        str,
+        Field(
+            title="Topic",
+            description="What to research.",
+            max_length=32_000,
+            examples=["How do agents survive crashes?"],
+        ),
+    ]
     message: Annotated[
         str,
         Field(title="Message", description="A follow-up on the thread: a new topic, or guidance.", max_length=32_000),
@@ -147,8 +180,13 @@ class Input(TypedDict, total=False):
         Field(
             title="Steering",
             description="new_topic: start over with it; guidance: same topic, finished phases stay; resume: go on.",
+            # A default that only forms take: a field of a `TypedDict` has none.
+            json_schema_extra={"default": "new_topic"},
         ),
     ]
+
+
+TurnUsage = Annotated[Usage, Field(title="Usage", description="Tokens of the turn, once it has ended.")]
 
 
 class Output(TypedDict):
@@ -156,7 +194,7 @@ class Output(TypedDict):
 
     topic: str
     report: str
-    usage: Usage
+    usage: TurnUsage
 
 
 class State(TypedDict, total=False):
@@ -165,22 +203,22 @@ class State(TypedDict, total=False):
     `report` is Markdown, `document` the same report as `graph.report.Report`; both are empty before a turn's end.
     """
 
-    topic: Annotated[str, _seldom()]
-    message: Annotated[str, _seldom()]
-    steering: Steering
-    asked: Annotated[list[Asked], _growing()]
-    plan: Annotated[list[str], _seldom()]
-    findings: Annotated[list[Finding], _growing()]
-    sources: Annotated[list[SourceList], _growing()]
-    gaps: Annotated[list[Gap], _growing()]
-    report: Annotated[str, _seldom()]
-    document: Annotated[dict[str, Any], _seldom()]
-    spent: Annotated[list[Spent], _seldom()]
-    usage: Usage
-    line: int
-    turn: int
-    phase: int
-    index: int
-    phase_started_at: float
-    cooldown: NotRequired[Pause | None]
-    stop: NotRequired[Cause | None]
+    topic: Annotated[str, _seldom(str, "Topic", "What is researched now.")]
+    message: Annotated[str, _seldom(str, "Message", "What was said last and is not taken up yet.")]
+    steering: Annotated[Steering, Field(title="Steering", description="What the message means.")]
+    asked: Annotated[list[Asked], _growing(Asked, "Asked", "What was asked of the thread: one entry a turn.")]
+    plan: Annotated[list[str], _seldom(list[str], "Plan", "The titles of all phases, in order.")]
+    findings: Annotated[list[Finding], _growing(Finding, "Findings", "What the model wrote: one entry a subcall.")]
+    sources: Annotated[list[SourceList], _growing(SourceList, "Sources", "What was found: one entry a phase entered.")]
+    gaps: Annotated[list[Gap], _growing(Gap, "Gaps", "What could not be had.")]
+    report: Annotated[str, _seldom(str, "Report", "The report as Markdown, once the turn has ended.")]
+    document: Annotated[dict[str, Any], _seldom(dict[str, Any], "Document", "The report, taken apart.")]
+    spent: Annotated[list[Spent], _seldom(list[Spent], "Spent", "What the turn cost, once it has ended.")]
+    usage: TurnUsage
+    line: Annotated[int, Field(title="Line", description="The number of the thread's present topic, from 1.")]
+    turn: Annotated[int, Field(title="Turn", description="The number of the thread's present turn, from 1.")]
+    phase: Annotated[int, Field(title="Phase", description="The phase of the next subcall, from 1.")]
+    index: Annotated[int, Field(title="Subcall", description="The next subcall's place in its phase, from 1.")]
+    phase_started_at: Annotated[float, Field(title="Phase begun", description="When, in Unix seconds.")]
+    cooldown: Annotated[Pause | None, Field(title="Cooldown", description="The rest that is due.")]
+    stop: Annotated[Cause | None, Field(title="Stop", description="Why the turn is to end before its plan does.")]

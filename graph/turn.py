@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from langgraph.types import Interrupt, StateSnapshot
 
     from graph.prices import Prices
+
+
+# Answers the question that stands behind a phase: {"kind": "review", phase, total, title, text, next}.
+Review = Callable[[Mapping[str, Any]], Awaitable[Directive]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,10 @@ class Progress:
 class Turn:
     """One turn on a thread; `run_id` marks its checkpoints, so that a later process finds what this one began.
 
+    `metadata` is kept with each checkpoint as well, for whoever drives the turn.
+
     Iterate over `events()`, then read `result`. An error of the graph is raised as it is, a drain as `GraphDrained`.
+    A steer ends the turn: `steered_by` is what the thread's next turn is to begin with.
     """
 
     def __init__(
@@ -76,17 +83,22 @@ class Turn:
         control: TurnControl,
         seen: Seen | None,
         now: Callable[[], float],
+        review: Review | None = None,
+        metadata: Mapping[str, str] | None = None,
         prices: Prices | None = None,
     ) -> None:
         self._graph = graph
         self._run_id = run_id
-        self._config: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": {"run_id": run_id}}
+        kept = {**(metadata or {}), "run_id": run_id}
+        self._config: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": kept}
         self._input = input
         self._context = context
         self._control = control
         self._recovers = seen is not None
         self._boundaries = Boundaries(seen or Seen(), len(roles(context.calls_per_phase)))
         self._now = now
+        self._review = review
+        self.steered_by: Directive | None = None
         self._prices = prices
         self._state = State()
         self._broken_off_by: Cause | None = None
@@ -160,7 +172,7 @@ class Turn:
         return newest, await self._graph.aget_state(newest.config)
 
     def _recovered(self, committed: StateSnapshot | None) -> Iterator[Event]:
-        if committed is not None and not _planned(committed.next):
+        if committed is not None and not is_planned(committed.next):
             committed = None
         if committed is not None:
             self._state = cast(State, committed.values)
@@ -180,6 +192,8 @@ class Turn:
     async def _answer(self, question: Interrupt) -> Directive:
         """What the pending interrupt is answered: a cooldown waits for its end, or for somebody's wish."""
         asked = question.value
+        if asked.get("kind") == "review" and self._review is not None and not self._control.pending:
+            self._control.request(await self._review(asked))
         while asked.get("kind") == "cooldown" and not self._control.pending:
             if self._control.drain_requested:
                 raise GraphDrained(self._control.drain_reason or "shutdown")
@@ -187,7 +201,11 @@ class Turn:
             if rest <= 0:
                 break
             await self._control.wait(rest)
-        return self._control.take() or Directive()
+        directive = self._control.take() or Directive()
+        if directive.action == "steer":
+            # Its events belong to a stream of their own.
+            self.steered_by, directive = directive, Directive(action="stop", cause="steering")
+        return directive
 
     async def _parts(
         self, step: Input | Command[Any] | None
@@ -214,7 +232,7 @@ class Turn:
     def _translated(self, kind: str, data: Any) -> Iterator[Event]:
         if kind == "custom":
             yield from self._boundaries.live(data)
-        elif _planned(data["next"]):
+        elif is_planned(data["next"]):
             self._state = data["values"]
             yield from self._boundaries.committed(self._state, _checkpoint_id(data["config"]), data["next"])
 
@@ -231,7 +249,7 @@ def progress_of(state: State) -> Progress:
     )
 
 
-def _planned(following: Collection[str]) -> bool:
+def is_planned(following: Collection[str]) -> bool:
     """Whether a checkpoint shows the turn's own state: before its plan is made, it shows the last turn's."""
     return not {"__start__", "plan"} & set(following)
 

@@ -40,13 +40,14 @@ class Access:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                self._admit(scope, Headers(scope=scope))
+                self.admit(scope, Headers(scope=scope))
             except Problem as problem:
                 await respond(problem)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
+    def admit(self, scope: Scope, headers: Headers) -> None:
+        """Lets the request in, with its `owner` and `key` in its state. Raises `Problem`."""
         self._ring.reload()
         state = scope.setdefault("state", {})
         state["owner"], state["key"] = "", None

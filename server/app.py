@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import Lifespan
 
-from server import health_routes, problems, report_routes, routes, session_routes, thread_routes, web_routes
+from server import health_routes, openapi, problems, report_routes, routes, session_routes, thread_routes, web_routes
 from server.access import Access
 from server.services import Services
 
@@ -23,19 +24,29 @@ def create_app(services: Services) -> FastAPI:
         finally:
             await services.stop()
 
-    app = FastAPI(title="Resilient Research Agent", version="0.1.0", lifespan=lifespan)
+    app = routed(lifespan, worker=services.settings.role == "worker")
     app.state.services = services
+    app.add_middleware(
+        Access, ring=services.keys, hosts=allowed_hosts(services.settings.allowed_hosts), now=services.now
+    )
+    return app
+
+
+def routed(lifespan: Lifespan[FastAPI] | None = None, *, worker: bool = False) -> FastAPI:
+    """The application's routes, without anything behind them; a worker has those of its health alone."""
+    app = FastAPI(title="Resilient Research Agent", version="0.1.0", lifespan=lifespan)
     app.include_router(health_routes.router)
-    if services.settings.role != "worker":
+    if not worker:
         app.include_router(routes.router)
         app.include_router(report_routes.router)
         app.include_router(thread_routes.router)
         app.include_router(session_routes.router)
         web_routes.install(app)
     problems.install(app)
-    app.add_middleware(Access, ring=services.keys, hosts=_hosts(services.settings.allowed_hosts), now=services.now)
+    openapi.install(app)
     return app
 
 
-def _hosts(names: str | None) -> frozenset[str]:
+def allowed_hosts(names: str | None) -> frozenset[str]:
+    """The names in ALLOWED_HOSTS."""
     return frozenset(name.strip().lower() for name in (names or "").split(",") if name.strip())

@@ -8,9 +8,10 @@ from fastapi import Request
 
 from graph.context import Context
 from graph.plan import plan_titles
+from graph.turn_events import new_invocation_id, new_thread_id
 from server.accept import NewInvocation, NotResumable, QueueFull, ThreadBusy
 from server.access import max_unfinished, owner
-from server.invocation import Invocation, new_invocation_id, new_thread_id
+from server.invocation import Invocation
 from server.owners import owned
 from server.problems import Problem
 from server.requests import RunConfig, StartRequest, checked_name

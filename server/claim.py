@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from graph.events import Event
+from graph.turn_events import run_start
 from server.accept import Stamp
 from server.event_rows import Written, insert
 from server.invocation import Invocation, find
@@ -95,15 +96,13 @@ def _begin(connection: Connection, turn: Invocation, now: float) -> None:
 
 
 def _run_start(invocation: Invocation) -> Event:
-    entry_mode = "recovered" if invocation.epoch > 1 else "fresh" if invocation.turn == 1 else "resumed"
-    event: Event = {
-        "type": "run_start",
-        "topic": invocation.topic,
-        "entry_mode": entry_mode,
-        "thread_id": public(invocation.thread_id),
-        "invocation_id": public(invocation.id),
-        "total_phases": invocation.total_phases,
-        "calls_per_phase": invocation.config["calls_per_phase"],
-        "model": invocation.config["model"],
-    }
-    return event if invocation.prior_topic is None else event | {"prior_topic": invocation.prior_topic}
+    return run_start(
+        topic=invocation.topic,
+        entry_mode="recovered" if invocation.epoch > 1 else "fresh" if invocation.turn == 1 else "resumed",
+        thread_id=public(invocation.thread_id),
+        invocation_id=public(invocation.id),
+        total_phases=invocation.total_phases,
+        calls_per_phase=invocation.config["calls_per_phase"],
+        model=invocation.config["model"],
+        prior_topic=invocation.prior_topic,
+    )

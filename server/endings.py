@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from graph.events import Event
-from graph.usage import breakdown
+from graph.turn_events import ended, expected_failure, run_failed
 from server.event_rows import Ending
 from server.owners import public
 from server.status import ENDED_BY_CAUSE, Status
@@ -29,27 +28,14 @@ class Drained(Exception):
 
 def finished(invocation: Invocation, result: TurnResult, now: float, prices: Prices | None = None) -> Ending:
     """The end of a turn that did its plan, or wound down. `now` is Unix seconds."""
-    event: Event
-    if result.cause is not None:
-        event = {
-            "type": "winding_down",
-            "cause": result.cause,
-            "completed_phases": result.phases_completed,
-            "total_phases": result.total_phases,
-            "pending_steering_inputs": 0,
-        }
-        return _with_report(Ending(event, ENDED_BY_CAUSE[result.cause], spent=result.spent), result.document)
-    usage = breakdown(result.spent, prices)
-    event = {
-        "type": "run_complete",
-        "phases_completed": result.phases_completed,
-        "duration_sec": round(now - (invocation.started_at or now), 3),
-        "usage": result.usage,
-        "usage_by_role": usage["by_role"],
-        "cost": usage["cost"],
-        "report_url": report_url(invocation.id),
-    }
-    return _with_report(Ending(event, Status.COMPLETED, spent=result.spent), result.document)
+    event = ended(
+        result,
+        duration_sec=now - (invocation.started_at or now),
+        report_url=report_url(invocation.id),
+        prices=prices,
+    )
+    status = Status.COMPLETED if result.cause is None else ENDED_BY_CAUSE[result.cause]
+    return _with_report(Ending(event, status, spent=result.spent), result.document)
 
 
 def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
@@ -57,15 +43,11 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
     from langgraph.errors import GraphDrained
 
     from graph.checkpoint_refused import CheckpointRefused
-    from graph.failure import ModelFailed
-    from graph.models import ModelUnusable
 
     if isinstance(error, GraphDrained):
         raise Drained from error
-    if isinstance(error, ModelFailed):
-        return {"type": error.failure.type, "message": error.failure.message}
-    if isinstance(error, ModelUnusable):
-        return {"type": "ModelUnusable", "message": str(error)}
+    if (expected := expected_failure(error)) is not None:
+        return expected
     if isinstance(error, CheckpointRefused):
         _log.error("checkpoint_refused", thread=invocation.thread_id, invocation=invocation.id, reason=str(error))
         return {"type": "CheckpointRefused", "message": str(error)}
@@ -76,8 +58,7 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
 async def failed(error: dict[str, str], turn: Turn | None, writer: StreamWriter) -> Ending:
     """The end of a turn that met an error: all that was done stays, and can be gone on from."""
     await writer.flushed()
-    completed = turn.progress.completed_phases if turn else 0
-    event = {"type": "run_failed", "error": error, "completed_phases": completed, "resumable": True}
+    event = run_failed(error, turn.progress.completed_phases if turn else 0)
     report = turn.report_so_far("the run failed before it was done") if turn else None
     return _with_report(Ending(event, Status.FAILED, error=error), report)
 

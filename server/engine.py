@@ -52,12 +52,14 @@ class Engine:
         checkpoints: Callable[[], Awaitable[Saver]],
         modules: tuple[str, ...],
         document_index: Path | None,
+        ports: Ports | None = None,
     ) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
         self._modules = modules
         self._document_index = document_index
         self._saver: Saver | None = None
+        self._given = ports
         self._ports: Ports | None = None
         self._loading: asyncio.Task[Graph] | None = None
         self.prices = read_prices(settings.prices_file) if settings.prices_file else None
@@ -134,7 +136,7 @@ class Engine:
             saver = self._saver = await self._checkpoints()
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be opened ({error}).") from error
-        self._ports = self._new_ports()
+        self._ports = self._given or self._new_ports()
         graph = build_graph(saver, ports=self._ports)
         _log.info("engine_ready")
         return graph

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from graph.clock import iso
 from graph.events import Event
+from graph.turn_events import stamped
 from server.database import into
 from server.event_rows import Ending, Written, append, end, frames_behind, keys_and_tail, waiting_steers
 from server.invocation import Invocation, find
@@ -139,9 +139,7 @@ class EventLog:
 
     def stamped(self, event: Event) -> Event:
         """The event with the time, but for tokens, which are too many."""
-        if event["type"] == "token":
-            return event
-        return {**event, "server_time_utc": iso(self.now()), "server_uptime_sec": round(self._uptime(), 3)}
+        return stamped(event, self.now, self._uptime)
 
     def submit(
         self,

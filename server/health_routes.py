@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from server.problems import Problem
+from server.problems import Problem, ProblemRoute
 from server.services import Parts, Services
 
-router = APIRouter()
+router = APIRouter(route_class=ProblemRoute)
 
 
 @router.get("/liveness")

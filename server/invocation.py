@@ -1,9 +1,8 @@
-"""An invocation as it is stored, its id, and what may be wanted of it while it is under way."""
+"""An invocation as it is stored, and what may be wanted of it while it is under way."""
 
 from __future__ import annotations
 
 import json
-import secrets
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -20,16 +19,6 @@ class Wish(IntEnum):
     ROLL_BACK = 2
     CANCEL = 3
     CANCEL_NOW = 4
-
-
-def new_invocation_id(now: float) -> str:
-    """`inv_` and 32 hex digits that sort by time: 48 bits of milliseconds, 80 random ones. `now` is Unix seconds."""
-    return f"inv_{int(now * 1000):012x}{secrets.token_hex(10)}"
-
-
-def new_thread_id() -> str:
-    """The id of a thread that its client did not name."""
-    return f"thread_{secrets.token_hex(16)}"
 
 
 @dataclass(frozen=True)

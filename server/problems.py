@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from graph.checkpoint_refused import CheckpointRefused
@@ -43,6 +44,26 @@ class Problem(Exception):
 def invalid(error: ValidationError) -> Problem:
     """422 for a body that does not fit."""
     return _unprocessable(error.errors(include_url=False, include_input=False, include_context=False))
+
+
+class ProblemRoute(APIRoute):
+    """A route whose own errors are problems in whatever application it stands."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of FastAPI's, with its refusals answered here."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as error:
+                return await _problem(request, error)
+            except RequestValidationError as error:
+                return await _validation(request, error)
+            except StorageFailed as error:
+                return await _storage(request, error)
+
+        return answer
 
 
 def install(app: FastAPI) -> None:

@@ -13,7 +13,7 @@ from graph.usage import breakdown
 from server.access import owner
 from server.invocation import Invocation
 from server.owners import owned, public
-from server.problems import Problem
+from server.problems import Problem, ProblemRoute
 from server.records import record_of
 from server.report_store import StoredReport
 from server.requests import NAME
@@ -24,7 +24,7 @@ from server.status import Status
 if TYPE_CHECKING:
     from graph.report import Report
 
-router = APIRouter()
+router = APIRouter(route_class=ProblemRoute)
 
 Format = Literal["markdown", "json", "html", "pdf", "docx"]
 _MEDIA = {

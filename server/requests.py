@@ -7,7 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from graph.context import ModelName, Role
 from server.problems import Problem, invalid
@@ -21,9 +21,24 @@ MAX_DEPTH: Final = 32
 NAME: Final = r"[A-Za-z0-9_.:-]{1,128}"
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
+# To JSON 3 and 3.0 are the same number.
+Whole = Annotated[
+    int, BeforeValidator(lambda value: int(value) if isinstance(value, float) and value % 1 == 0 else value)
+]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
+# What `RunConfig` checks by itself, to say one sentence for both.
+_PHASES: Final[list[Any]] = [
+    {"type": "integer", "minimum": 1, "maximum": 1000},
+    {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 1000,
+        "items": {"type": "string", "pattern": r"\S", "minLength": 1, "maxLength": 200},
+    },
+    {"type": "null"},
+]
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -33,14 +48,18 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     phases: Annotated[
-        int | list[Title] | None, Field(description="How many phases, or the titles of your own (at most 1,000).")
+        Whole | list[Title] | None,
+        Field(
+            description="How many phases, or the titles of your own (at most 1,000).",
+            json_schema_extra={"anyOf": _PHASES},
+        ),
     ] = None
-    calls_per_phase: Annotated[int | None, Field(ge=1, le=100)] = None
-    target_output_tokens: Annotated[int | None, Field(ge=16, le=100_000)] = None
-    intra_phase_cooldown_sec: Annotated[float | None, Field(ge=0, le=86_400, allow_inf_nan=False)] = None
-    inter_phase_cooldown_sec: Annotated[float | None, Field(ge=0, le=86_400, allow_inf_nan=False)] = None
-    run_timeout_sec: Annotated[float | None, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = None
-    token_budget: Annotated[int | None, Field(ge=100, le=1_000_000_000)] = None
+    calls_per_phase: Annotated[Whole, Field(ge=1, le=100)] | None = None
+    target_output_tokens: Annotated[Whole, Field(ge=16, le=100_000)] | None = None
+    intra_phase_cooldown_sec: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+    inter_phase_cooldown_sec: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+    run_timeout_sec: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] | None = None
+    token_budget: Annotated[Whole, Field(ge=100, le=1_000_000_000)] | None = None
     model: Annotated[ModelName | None, Field(description="The model of every role that `models` does not name.")] = None
     models: Annotated[dict[Role, ModelName] | None, Field(description="Models by role.")] = None
 
@@ -53,13 +72,19 @@ class RunConfig(BaseModel):
         return phases
 
 
+def _says_what(schema: dict[str, Any]) -> None:
+    """`message` or `topic` has to be there, and not blank: the model leaves that to `read_start`."""
+    said = {"type": "string", "pattern": r"\S", "maxLength": MAX_MESSAGE}
+    schema["anyOf"] = [{"required": [name], "properties": {name: said}} for name in ("message", "topic")]
+
+
 class StartRequest(BaseModel):
     """The body of `POST /invocations`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_says_what)
 
-    message: Annotated[str | None, Field(max_length=MAX_MESSAGE, description="What to research.")] = None
-    topic: Annotated[str | None, Field(max_length=MAX_MESSAGE, description="Another name for `message`.")] = None
+    message: Annotated[str, Field(max_length=MAX_MESSAGE, description="What to research.")] | None = None
+    topic: Annotated[str, Field(max_length=MAX_MESSAGE, description="Another name for `message`.")] | None = None
     thread_id: Name | None = None
     multitask_strategy: Literal["interrupt", "enqueue", "reject", "rollback"] = "interrupt"
     steering: Literal["new_topic", "guidance"] = "new_topic"

@@ -15,7 +15,7 @@ from server.asked import new_invocation, refused, resumption
 from server.health_routes import check_open
 from server.invocation import Invocation, Wish
 from server.owners import owned, public
-from server.problems import Problem
+from server.problems import Problem, ProblemRoute
 from server.records import record_of
 from server.report_routes import known_invocation, whole_record
 from server.requests import checked_name, position_of, prefers, read_cancel, read_start
@@ -23,7 +23,7 @@ from server.services import Parts, Services
 from server.sse import follow, stream_response
 from server.status import Status
 
-router = APIRouter()
+router = APIRouter(route_class=ProblemRoute)
 
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
@@ -117,11 +117,14 @@ def _stream(parts: Services, invocation: Invocation, position: int, headers: dic
     return stream_response(frames, ping_sec=parts.settings.sse_ping_sec, headers=headers)
 
 
-def _headers(invocation: Invocation) -> dict[str, str]:
+def _headers(request: Request, invocation: Invocation) -> dict[str, str]:
+    resumed = request.path_params.get("invocation_id")
+    # The router may stand below a prefix of somebody else's application.
+    root = request.url.path.removesuffix("/invocations" if resumed is None else f"/invocations/{resumed}/resume")
     return {
         "x-agent-invocation-id": public(invocation.id),
         "x-agent-session-id": public(invocation.thread_id),
-        "Location": f"/invocations/{public(invocation.id)}",
+        "Location": f"{root}/invocations/{public(invocation.id)}",
     }
 
 
@@ -129,11 +132,11 @@ async def _taken(request: Request, parts: Services, accepted: Accepted, position
     """The answer to a turn that was taken: its stream, or where to find it."""
     parts.dispatcher.wake()
     if prefers(request, EVENT_STREAM, over=JSON):
-        return _stream(parts, accepted.invocation, position, _headers(accepted.invocation))
-    return await _started(accepted, parts)
+        return _stream(parts, accepted.invocation, position, _headers(request, accepted.invocation))
+    return await _started(request, accepted, parts)
 
 
-async def _started(accepted: Accepted, parts: Services) -> Response:
+async def _started(request: Request, accepted: Accepted, parts: Services) -> Response:
     invocation = accepted.invocation
     body = {
         "status": "queued" if accepted.waits else "started",
@@ -143,7 +146,7 @@ async def _started(accepted: Accepted, parts: Services) -> Response:
     }
     if accepted.named:
         body = await whole_record(invocation, parts) | body | {"status": invocation.status}
-    return JSONResponse(body, 200 if accepted.named else 202, headers=_headers(invocation))
+    return JSONResponse(body, 200 if accepted.named else 202, headers=_headers(request, invocation))
 
 
 def _crash() -> Response:

@@ -175,5 +175,5 @@ def _time_limit(invocation: Invocation, handle: TurnHandle, now: float) -> async
 def context_of(invocation: Invocation) -> Context:
     """The graph's part of the turn's configuration."""
     config = invocation.config
-    # A turn that an older version accepted knows less.
+    # A turn that an older version accepted knows less; `review` is none's, as nobody could answer it over HTTP.
     return Context(**{field.name: config[field.name] for field in fields(Context) if field.name in config})

@@ -26,6 +26,7 @@ from server.sqlite import SqliteDatabase, check_readable
 
 if TYPE_CHECKING:
     from graph.checkpoints import CheckpointSaver
+    from graph.ports import Ports
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Services:
 
 async def services_of(request: Request) -> Services:
     """The parts of the server that a request came to. A coroutine: FastAPI calls a function in a thread."""
-    services: Services = request.app.state.services
+    services: Services = getattr(request.state, "services", None) or request.app.state.services
     return services
 
 
@@ -111,12 +112,13 @@ def open_services(
     *,
     began: float,
     now: Callable[[], float] = time.time,
+    ports: Ports | None = None,
 ) -> Services:
     """Opens the databases of `folder` and puts unfinished turns back into the queue.
 
     Raises `DatabaseUnusable`, `KeysUnusable`.
 
-    `began` is when this process did, in `time.monotonic()` seconds.
+    `began` is when this process did, in `time.monotonic()` seconds. `ports` stand in for those that the settings name.
     """
     keys = open_keys(settings)
     # LangGraph opens it later, when the server answers already.
@@ -130,6 +132,7 @@ def open_services(
         checkpoints=partial(_open_checkpoints, folder),
         modules=("graph.checkpoints",),
         document_index=folder.document_index,
+        ports=ports,
     )
     running = Running(Runner(engine, store, log, now))
     dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from server.access import COOKIE, SESSION_SEC, secret_of, session_key, session_value, unauthorized
-from server.problems import Problem
+from server.problems import Problem, ProblemRoute
 from server.requests import read_json
 from server.services import Parts
 
-router = APIRouter()
+router = APIRouter(route_class=ProblemRoute)
 
 
 @router.get("/session")

@@ -12,7 +12,7 @@ from server.access import owner
 from server.asked import refused
 from server.invocation import Invocation
 from server.owners import owned, public
-from server.problems import Problem
+from server.problems import Problem, ProblemRoute
 from server.records import record_of
 from server.requests import checked_name
 from server.services import Parts, Services
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from graph.state import State
 
-router = APIRouter()
+router = APIRouter(route_class=ProblemRoute)
 
 
 @router.get("/threads/{thread_id}")

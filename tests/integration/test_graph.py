@@ -348,3 +348,34 @@ async def stored_bytes(path: Path, phases: int) -> int:
 async def test_checkpoints_grow_with_the_work_and_not_with_its_square(tmp_path: Path) -> None:
     few, many = [await stored_bytes(tmp_path / f"{phases}.sqlite", phases) for phases in (10, 40)]
     assert many <= 4.6 * few
+
+
+async def test_a_run_without_a_context_has_the_default_one(bench: Bench) -> None:
+    stream = bench.graph.astream({"topic": "Tides"}, THREAD, stream_mode="updates")
+    async for update in stream:  # the first is the plan
+        assert len(update["plan"]["plan"]) == 15
+        break
+    await stream.aclose()  # type: ignore[attr-defined]  # LangGraph's type hides that it is a generator
+
+
+async def test_a_state_may_be_written_by_hand_and_gone_on_from(bench: Bench) -> None:
+    await bench.run({"topic": "Tides"})
+    history = [snapshot async for snapshot in bench.graph.aget_state_history(THREAD)]
+    before = next(s for s in history if s.next == ("phase",) and len(s.values["findings"]) == 2)
+    forked = await bench.graph.aupdate_state(before.config, {"plan": ["One", "Another way", "The end"]})
+    assert (await bench.graph.aget_state(forked)).next == ("phase",)
+    result = await bench.graph.ainvoke(None, forked, context=SMALL)
+    assert "Another way" in result["report"]
+    assert len(bench.prompts) == 6 + 4
+
+
+async def test_a_review_asks_behind_each_phase_and_leaves_the_rest_that_is_due(bench: Bench) -> None:
+    context = Context(num_phases=2, calls_per_phase=1, inter_phase_cooldown_sec=60, review="phase")
+    await bench.run({"topic": "Tides"}, context)
+    asked = (await bench.question()).value
+    assert (asked["kind"], asked["phase"], asked["text"]) == ("review", 1, "Answer number 1. ")
+    await bench.answer(context, action="continue")
+    assert (await bench.question()).value["kind"] == "cooldown"
+    await bench.answer(context, action="continue")
+    assert (await bench.question()).value["phase"] == 2
+    assert (await bench.answer(context, action="continue"))["report"]

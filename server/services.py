@@ -17,6 +17,8 @@ from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
 from server.key_ring import KeyRing, open_keys
+from server.measured import metrics_of, observers_of, watch_database, watch_disk
+from server.metrics import Metrics
 from server.report_store import ReportStore
 from server.retention import Retention
 from server.runner import Runner
@@ -61,6 +63,7 @@ class Services:
     lifecycle: Lifecycle
     now: Callable[[], float]
     keys: KeyRing
+    metrics: Metrics
     relay: Background | None = None
 
     def start(self) -> None:
@@ -123,8 +126,9 @@ def open_services(
     keys = open_keys(settings)
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
+    metrics = metrics_of(settings)
     database = SqliteDatabase(folder.server_database)
-    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
+    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
     engine = Engine(
@@ -134,8 +138,12 @@ def open_services(
         document_index=folder.document_index,
         ports=ports,
     )
-    running = Running(Runner(engine, store, log, now))
+    running = Running(Runner(engine, store, log, now, observers_of(metrics, now)), metrics)
     dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
     reports = ReportStore(database)
-    return Services(settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys)
+    watch_database(metrics, database)
+    watch_disk(metrics, folder.path)
+    return Services(
+        settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys, metrics
+    )

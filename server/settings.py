@@ -78,7 +78,10 @@ class Settings(ModelSettings, SearchSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="debug, info, warning or error")
     ] = "info"
-    log_format: Annotated[Literal["json", "console"], Field(description="json or console")] = "json"
+    log_format: Annotated[
+        Literal["json", "console"] | None,
+        Field(description="json or console; unset: console on a terminal, json elsewhere"),
+    ] = None
 
     @field_validator("log_level", "log_format", "role", mode="before")
     @classmethod

@@ -67,6 +67,8 @@ def _renderer(as_json: bool) -> list[Any]:
 
 
 def _set_levels(level: str, handler: logging.Handler) -> None:
+    # A line that cannot be written must not be shown with all that it held.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)

@@ -33,7 +33,9 @@ class Incoming:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = scope.setdefault("state", {})["request_id"] = _id_of(Headers(scope=scope))
+        state = scope.setdefault("state", {})
+        request_id = state["request_id"] = _id_of(Headers(scope=scope))
+        state["received_ns"] = time.time_ns()
         # A connection's requests may share a context, and what the one before bound is not this one's.
         clear_contextvars()
         bind_contextvars(request_id=request_id)

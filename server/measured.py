@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from server.services import Services
     from server.settings import Settings
     from server.sql import Connection
+    from server.traces import Traces
 
 DATABASE_SEC: Final = 2.0
 
@@ -31,9 +32,19 @@ def metrics_of(settings: Settings) -> Metrics:
     return metrics
 
 
-def observers_of(metrics: Metrics, now: Callable[[], float]) -> list[Observe]:
+def traces_of(settings: Settings) -> Traces | None:
+    """The traces that the settings ask for; loads OpenTelemetry."""
+    if not settings.traced:
+        return None
+    from server.traces import Traces
+
+    return Traces()
+
+
+def observers_of(metrics: Metrics, traces: Traces | None, now: Callable[[], float]) -> list[Observe]:
     """Who hears of each turn that runs. `now` is Unix seconds."""
-    return [LoggedTurn, lambda invocation: CountedTurn(invocation, metrics, now)]
+    counted: Observe = lambda invocation: CountedTurn(invocation, metrics, now)  # noqa: E731
+    return [LoggedTurn, counted, *([traces.turn] if traces else [])]
 
 
 def watch_database(metrics: Metrics, database: Database) -> None:

@@ -138,6 +138,8 @@ async def _taken(request: Request, parts: Services, accepted: Accepted, position
     concerns(accepted.invocation)
     if not accepted.repeated:
         parts.metrics.accepted[accepted.invocation.steering].inc()
+        if parts.traces is not None:
+            parts.traces.accepted(request, accepted.invocation)
         _log.info("turn_accepted", steering=accepted.invocation.steering)
     if prefers(request, EVENT_STREAM, over=JSON):
         return _stream(parts, accepted.invocation, position, _headers(request, accepted.invocation))

@@ -17,7 +17,7 @@ from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
 from server.key_ring import KeyRing, open_keys
-from server.measured import metrics_of, observers_of, watch_database, watch_disk
+from server.measured import metrics_of, observers_of, traces_of, watch_database, watch_disk
 from server.metrics import Metrics
 from server.report_store import ReportStore
 from server.retention import Retention
@@ -29,6 +29,7 @@ from server.sqlite import SqliteDatabase, check_readable
 if TYPE_CHECKING:
     from graph.checkpoints import CheckpointSaver
     from graph.ports import Ports
+    from server.traces import Traces
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Services:
     now: Callable[[], float]
     keys: KeyRing
     metrics: Metrics
+    traces: Traces | None = None
     relay: Background | None = None
 
     def start(self) -> None:
@@ -90,6 +92,8 @@ class Services:
         await self.dispatcher.stop()
         if self.relay is not None:
             await self.relay.stop()
+        if self.traces is not None:
+            await self.traces.close()
         await self.engine.close()
         self.database.close()
 
@@ -126,7 +130,7 @@ def open_services(
     keys = open_keys(settings)
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
-    metrics = metrics_of(settings)
+    metrics, traces = metrics_of(settings), traces_of(settings)
     database = SqliteDatabase(folder.server_database)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log)
@@ -138,12 +142,12 @@ def open_services(
         document_index=folder.document_index,
         ports=ports,
     )
-    running = Running(Runner(engine, store, log, now, observers_of(metrics, now)), metrics)
+    running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
     dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
     reports = ReportStore(database)
     watch_database(metrics, database)
     watch_disk(metrics, folder.path)
     return Services(
-        settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys, metrics
+        settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys, metrics, traces
     )

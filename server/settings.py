@@ -16,13 +16,14 @@ from graph.search.engine import SearchUnusable
 from graph.search.setup import SearchSetup, check_setup
 from server.model_settings import ModelSettings
 from server.search_settings import SearchSettings
+from server.trace_settings import TraceSettings
 
 
 class SettingsInvalid(Exception):
     """The settings cannot be used; the message names the variable and what is allowed."""
 
 
-class Settings(ModelSettings, SearchSettings):
+class Settings(TraceSettings, ModelSettings, SearchSettings):
     """The server's settings. Construct it with `read_settings()`, which turns errors into one sentence."""
 
     model_config = SettingsConfigDict(

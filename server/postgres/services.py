@@ -15,7 +15,7 @@ from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
 from server.key_ring import open_keys
-from server.measured import metrics_of, observers_of, watch_database
+from server.measured import metrics_of, observers_of, traces_of, watch_database
 from server.metrics import Metrics
 from server.postgres.connection import parameters_of, reason
 from server.postgres.database import PostgresDatabase
@@ -45,7 +45,7 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         parameters = parameters_of(settings.database_url.get_secret_value(), lease_sec=settings.worker_lease_sec)
     except psycopg.Error as error:
         raise DatabaseUnusable(f"DATABASE_URL: cannot be read ({reason(error)}).") from error
-    metrics = metrics_of(settings)
+    metrics, traces = metrics_of(settings), traces_of(settings)
     database = PostgresDatabase(parameters)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log, enqueue=Queue(parameters).put)
@@ -55,7 +55,7 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         modules=("server.postgres.checkpoints",),
         document_index=None,
     )
-    running = Running(Runner(engine, store, log, now, observers_of(metrics, now)), metrics)
+    running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
     watch_database(metrics, database)
     return Services(
         settings,
@@ -70,6 +70,7 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         now,
         keys,
         metrics,
+        traces,
         Relay(parameters, database, log, running),
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.client import ResearchClient
+from tests.acceptance.planted import leaks, posted
 from tests.acceptance.server_process import Launch, ServerProcess
 from tests.acceptance.warm_start import WarmStart
 from tests.openai_stub.process import ModelStub
@@ -24,6 +25,14 @@ SMALL_RUN = {
     "INTER_PHASE_COOLDOWN_SEC": "0",
     "LOG_LEVEL": "info",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_planted_is_logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Behind all tests of this process: no log of any server shows a key, a prompt, an answer, a document, a topic."""
+    yield
+    found = leaks(tmp_path_factory.getbasetemp(), posted)
+    assert not found, "\n".join(["logs show what was planted:", *found])
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from server.claims import under_claim
 from server.database import DatabaseUnusable, StorageFailed
 from server.event_log import LiveStream
 from server.event_rows import Superseded
+from server.metrics import Metrics
 from server.postgres.checkpoints import PostgresCheckpoints, open_checkpoints
 from server.postgres.connection import parameters_of, reason
 from server.postgres.database import CHANNEL, PostgresDatabase
@@ -349,7 +350,7 @@ async def test_what_two_hosts_write_and_both_show_is_one_stream(tmp_path: Path, 
 
 
 def relay_of(host: Storage, url: str) -> Relay:
-    return Relay(url, cast(PostgresDatabase, host.database), host.log, Running(cast(Runner, None)))
+    return Relay(url, cast(PostgresDatabase, host.database), host.log, Running(cast(Runner, None), Metrics()))
 
 
 def take(stream: LiveStream, frames: dict[int, bytes]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from tests.acceptance.client import Frame
 from tests.acceptance.transcript import BrokenPromise, events
 from tests.openai_stub.model import Call
+
+RECENT = 2000
 
 
 def check_repeats(frames: Sequence[Frame]) -> None:
@@ -37,6 +39,7 @@ class Repeats:
         self._run_of = run_of
         self._failed: dict[str, bool] = {}  # by prompt, of its last call
         self._repeated: Counter[tuple[int, str]] = Counter()
+        self._recent: deque[tuple[str, str]] = deque(maxlen=RECENT)
 
     def take(self, calls: Iterable[Call], lives: Sequence[float]) -> None:
         """Counts further calls, in their order; `lives` are the monotonic seconds at which the server was started."""
@@ -45,7 +48,13 @@ class Repeats:
             if not self._failed.get(call.prompt, True):
                 self._repeated[life, self._run_of(call)] += 1
             self._failed[call.prompt] = call.fault != "ok"
+            self._recent.append((self._run_of(call), f"{life}: {call.number} {call.prompt[:8]} {call.fault}"))
 
-    def most(self, allowed: Counter[str] | None = None) -> int:
-        """The most that one life repeated of one run, beyond what is `allowed` for that run in all."""
-        return max((count - (allowed or {}).get(run, 0) for (_, run), count in self._repeated.items()), default=0)
+    def recent(self, run: str) -> list[str]:
+        """Its last calls, each as `life: number prompt fault`."""
+        return [told for name, told in self._recent if name == run]
+
+    def most(self, allowed: Counter[str] | None = None) -> tuple[int, str]:
+        """The most that one life repeated of one run, beyond what is `allowed` for that run in all; and the run."""
+        free = allowed or Counter[str]()
+        return max(((count - free[run], run) for (_, run), count in self._repeated.items()), default=(0, ""))

@@ -206,7 +206,7 @@ class Torture:
         repeats = Repeats(lambda call: call.last_user.partition("</topic>")[0])
         repeats.take(calls, self._lives)
         self._figures.model_calls = len(calls)
-        self._figures.repeated_calls = repeats.most()
+        self._figures.repeated_calls, _ = repeats.most()
         assert self._figures.repeated_calls <= 1, (
             f"a crash repeated {self._figures.repeated_calls} model calls of a run"
         )

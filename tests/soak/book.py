@@ -17,7 +17,6 @@ class Book:
         self.resumed: Counter[str] = Counter()  # by thread
         self.ended = 0
         self.broken: str | None = None
-        self.newest_event = 0.0  # monotonic seconds
         self._lock = threading.Lock()
 
     def count(self, name: str, more: int = 1) -> None:

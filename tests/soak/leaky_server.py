@@ -41,9 +41,9 @@ def _plant(kind: str) -> None:
         _leak(kind)
         return _writer(log, invocation)
 
-    EventLog.writer = leaking  # type: ignore[method-assign]
+    setattr(EventLog, "writer", leaking)  # noqa: B010 - mypy lets no method be replaced
     if kind == "disk":
-        Retention.sweep = _no_sweep  # type: ignore[method-assign]
+        setattr(Retention, "sweep", _no_sweep)  # noqa: B010
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def plan(seconds: float, chance: random.Random) -> list[float]:
     """How long each life is to last: short ones for three fifths of the time, then a long one in which drift shows."""
     lives, left = [], seconds * 0.6
     while left > 0:
-        lives.append(min(left, seconds * chance.uniform(0.05, 0.15)))
+        lives.append(min(left, max(2, seconds * chance.uniform(0.05, 0.15))))
         left -= lives[-1]
     return [*lives, seconds * 0.4]
 
@@ -32,9 +32,11 @@ class Lives:
         self.server = server
         self.started: list[float] = []  # monotonic seconds
         self.ready_sec: list[float] = []
+        self.first_event_sec: list[float] = []  # from a start to an event that somebody sees
         self.ends: Counter[str] = Counter()
         self._chance = chance
         self._changes = 0  # odd while it is up
+        self._unseen = False
 
     def begin(self) -> None:
         """Starts it, one time in four with a death on the way, and waits until it is ready."""
@@ -51,6 +53,13 @@ class Lives:
     def _spawn(self) -> None:
         self.server.spawn()
         self.started.append(self.server.started_at)
+        self._unseen = True
+
+    def see(self, now: float) -> None:
+        """Somebody sees an event."""
+        if self._unseen:
+            self._unseen = False
+            self.first_event_sec.append(now - self.started[-1])
 
     def end(self) -> None:
         """SIGKILL or SIGTERM."""

@@ -15,8 +15,8 @@ import httpx2
 import orjson
 
 from tests.acceptance.client import Frame, Frames, ResearchClient, SSEParser
-from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
+from tests.soak.lives import Lives
 
 HOPS = 5
 # Behind a cut, what was missed comes at once: it is late, but not by the server's doing.
@@ -26,8 +26,9 @@ CATCHING_UP_SEC = 2.0
 class TimedReader(SteadyReader):
     """Notes how late the stub's timed tokens come, in seconds, while nothing was cut."""
 
-    def __init__(self, server: ServerProcess, invocation_id: str) -> None:
-        super().__init__(server, invocation_id)
+    def __init__(self, lives: Lives, invocation_id: str) -> None:
+        super().__init__(lives.server, invocation_id)
+        self._lives = lives
         self.lags: list[float] = []
         self._at, self._cuts_seen = time.monotonic(), 0
 
@@ -38,7 +39,13 @@ class TimedReader(SteadyReader):
         if frame.data and now > self._at and '"type":"token"' in frame.data:
             sent = orjson.loads(frame.data)["content"].rpartition("@")[2]
             self.lags.append(now - int(sent) / 1e9)
+        if frame.id:
+            self._lives.see(now)
         return super()._take(frame)
+
+
+def _is_number(number: int) -> Callable[[Frame], bool]:
+    return lambda frame: frame.id == str(number)
 
 
 class Passer:
@@ -73,9 +80,8 @@ class Passer:
         with ResearchClient(self._url) as client:
             for _ in range(HOPS):
                 after, count = self._chance.randint(0, last), self._chance.randint(1, 40)
-                stop = str(after + count)
                 try:
-                    piece = client.read_stream(self._invocation_id, after, lambda frame, at=stop: frame.id == at)
+                    piece = client.read_stream(self._invocation_id, after, _is_number(after + count))
                 except httpx2.HTTPStatusError as error:
                     if error.response.status_code < 500:
                         raise

@@ -16,7 +16,7 @@ import httpx2
 
 from tests.acceptance.client import Json
 from tests.acceptance.repeats import Repeats
-from tests.acceptance.server_process import ServerProcess
+from tests.acceptance.server_process import Launch, ServerProcess
 from tests.openai_stub.process import ModelStub
 from tests.soak import gauges
 from tests.soak.book import Book
@@ -27,6 +27,7 @@ from tests.soak.weather import Weather
 
 USERS = 4
 TTL_SEC = 30
+LOOK_EACH_SEC = 5
 # Behind this nobody's connection is kept alive.
 QUIET_SEC = 8.0
 # What an idle server has open: where it listens, and its own wakers.
@@ -49,13 +50,23 @@ ENV = {
 class Soak:
     """One soak of so many minutes. The same seed draws the same plan; what it meets depends on the machine."""
 
-    def __init__(self, minutes: float, seed: int, folder: Path, *, command: Sequence[str] = ()) -> None:
-        self._minutes, self._seed, self._chance = minutes, seed, random.Random(seed)
+    def __init__(
+        self,
+        minutes: float,
+        seed: int,
+        folder: Path,
+        *,
+        command: Sequence[str] = (),
+        launch: Launch | None = None,
+        quiet_sec: float = QUIET_SEC,
+    ) -> None:
+        self._minutes, self._seed, self._quiet_sec = minutes, seed, quiet_sec
+        self._chance = random.Random(seed)
         self._stack = ExitStack()
         self._book = Book()
         self._stub = self._stack.enter_context(ModelStub(tokens=20, delay_ms=10, timed=True))
         env = ENV | {"OPENAI_BASE_URL": self._stub.base_url}
-        self._lives = Lives(ServerProcess(folder / "data", env, command=tuple(command)), self._chance)
+        self._lives = Lives(ServerProcess(folder / "data", env, command=tuple(command), launch=launch), self._chance)
         self._weather = Weather(self._stub, self._book, self._chance)
         self._repeats = Repeats(lambda call: call.last_user.partition("</topic>")[0].rpartition(".")[0])
         self._http = self._stack.enter_context(httpx2.Client(trust_env=False, timeout=30))
@@ -90,13 +101,12 @@ class Soak:
         self._lives.begin()
         for user in self._users if first else ():
             user.start()
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and self._book.broken is None:
-            # A second each: the weather; five: the gauges.
-            for _ in range(5):
+        for second in range(1, round(seconds) + 1):
+            if self._book.broken is None:
                 self._weather.pass_on()
                 time.sleep(1)
-            self._look()
+                if second % LOOK_EACH_SEC == 0:
+                    self._look()
 
     def _look(self) -> None:
         sample = gauges.take(self._lives.server, self._http, len(self._lives.started), self._book.ended)
@@ -112,8 +122,8 @@ class Soak:
         calls = self._stub.take_calls()
         self._book.count("model calls", len(calls))
         self._repeats.take(calls, self._lives.started)
-        most = self._repeats.most(self._book.resumed)
-        assert most <= 1, f"E3: a crash repeated {most} model calls of a thread"
+        most, thread = self._repeats.most(self._book.resumed)
+        assert most <= 1, f"E3: a crash repeated {most} model calls of {thread}: {self._repeats.recent(thread)}"
 
     def _finish(self) -> None:
         """Lets all turns come to their ends, looks at what is left when nobody is there, and ends the server."""
@@ -122,7 +132,7 @@ class Soak:
         for user in self._users:
             user.join(300)
         if self._book.broken is None:
-            time.sleep(QUIET_SEC)
+            time.sleep(self._quiet_sec)
             self._look()
             self._lives.terminate()
 
@@ -137,7 +147,8 @@ class Soak:
             "turns": self._book.ended,
             "kills": dict(self._lives.ends),
             "worst_ready_sec": round(max(self._lives.ready_sec, default=0), 2),
-            "repeated_calls": self._repeats.most(self._book.resumed),
+            "first_event_of_life_ms": quantiles([1000 * sec for sec in self._lives.first_event_sec]),
+            "repeated_calls": self._repeats.most(self._book.resumed)[0],
             **{f"{name}_ms": quantiles([v for _, v in series]) for name, series in self._book.latencies.items()},
             "counts": dict(sorted(self._book.counts.items())),
             "drift": {drift.name: {k: v for k, v in asdict(drift).items() if k != "name"} for drift in drifts},

@@ -23,7 +23,7 @@ class FollowedTurn:
 
     def __init__(self, name: str, client: ResearchClient, lives: Lives, book: Book, chance: random.Random) -> None:
         self.name = name
-        self.reader = TimedReader(lives.server, name)
+        self.reader = TimedReader(lives, name)
         self._client, self._lives, self._book, self._chance = client, lives, book, chance
         self._passers: list[Passer] = []
 

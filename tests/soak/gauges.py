@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +41,31 @@ def take(server: ServerProcess, http: httpx2.Client, life: int, turns: int) -> S
     readiness, pid = (time.monotonic() - began) * 1000, server.pid
     held = open_files(pid), open_sockets(pid), threads(pid)
     return Sample(began, life, turns, resident_kb(pid), *held, file_sizes(server.data_dir), readiness)
+
+
+def disk_peaks(samples: Iterable[Sample]) -> dict[str, int]:
+    """The most kB of each file."""
+    peaks = Counter[str]()
+    for sample in samples:
+        peaks |= Counter({name: size // 1024 for name, size in sample.disk.items()})
+    return dict(sorted(peaks.items()))
+
+
+def lives_of(samples: Iterable[Sample]) -> list[dict[str, float]]:
+    """What each process held, first and last."""
+    told = []
+    for life, group in itertools.groupby(samples, key=lambda sample: sample.life):
+        first, *_, last = [*group] * 2
+        told.append(
+            {
+                "life": life,
+                "seconds": round(last.at - first.at),
+                "turns": last.turns - first.turns,
+                "first_rss_mb": first.rss_kb // 1024,
+                "last_rss_mb": last.rss_kb // 1024,
+            }
+        )
+    return told
 
 
 def drifts_of_life(samples: Sequence[Sample]) -> list[Drift]:

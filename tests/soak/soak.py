@@ -137,7 +137,7 @@ class Soak:
             self._lives.terminate()
 
     def _figures(self) -> Json:
-        drifts = self._drifts()
+        drifts = [] if self._book.broken else self._drifts()
         drifted = [f"{drift.name}: {drift.last} > {drift.limit}" for drift in drifts if drift.drifted]
         broken = [f"broken: {self._book.broken}"] if self._book.broken else []
         return {
@@ -150,6 +150,8 @@ class Soak:
             "first_event_of_life_ms": quantiles([1000 * sec for sec in self._lives.first_event_sec]),
             "repeated_calls": self._repeats.most(self._book.resumed)[0],
             **{f"{name}_ms": quantiles([v for _, v in series]) for name, series in self._book.latencies.items()},
+            "lives": gauges.lives_of(self._samples),
+            "disk_peak_kb": gauges.disk_peaks(self._samples),
             "counts": dict(sorted(self._book.counts.items())),
             "drift": {drift.name: {k: v for k, v in asdict(drift).items() if k != "name"} for drift in drifts},
             "verdict": "; ".join(broken + [f"drifted: {line}" for line in drifted]) or "kept",

@@ -17,6 +17,7 @@ import httpx2
 from tests.acceptance.client import Json
 from tests.acceptance.repeats import Repeats
 from tests.acceptance.server_process import Launch, ServerProcess
+from tests.openai_stub.model import Call
 from tests.openai_stub.process import ModelStub
 from tests.soak import gauges
 from tests.soak.book import Book
@@ -47,6 +48,12 @@ ENV = {
 }
 
 
+def _thread_of(call: Call) -> str:
+    """The topic is the turn's name, which begins with its thread's."""
+    topic = call.last_user.partition("</topic>")[0].removeprefix("<topic>")
+    return topic.rpartition(".")[0]
+
+
 class Soak:
     """One soak of so many minutes. The same seed draws the same plan; what it meets depends on the machine."""
 
@@ -68,7 +75,7 @@ class Soak:
         env = ENV | {"OPENAI_BASE_URL": self._stub.base_url}
         self._lives = Lives(ServerProcess(folder / "data", env, command=tuple(command), launch=launch), self._chance)
         self._weather = Weather(self._stub, self._book, self._chance)
-        self._repeats = Repeats(lambda call: call.last_user.partition("</topic>")[0].rpartition(".")[0])
+        self._repeats = Repeats(_thread_of)
         self._http = self._stack.enter_context(httpx2.Client(trust_env=False, timeout=30))
         self._users = [User(f"soak{n}", str(seed), self._lives, self._book, TTL_SEC) for n in range(USERS)]
         self._samples: list[gauges.Sample] = []

@@ -131,7 +131,8 @@ class User:
             self._request("POST", f"/invocations/{turn.name}/cancel", json={"mode": mode} if mode == "now" else {})
             self._book.count(f"cancel {mode}")
         self._read_so_far(turn)
-        record = [turn.check() for turn in turns][-1]
+        # A steer goes before turns that were enqueued earlier, so the last one posted need not be the last to run.
+        record = max([turn.check() for turn in turns], key=lambda record: record["started_at"] or "")
         while record["status"] in ("failed", "cancelled", "timed_out") and self._chance.random() < 0.7:
             record = self._resume(thread, record, stack)
         thread.last, thread.ended_at = record["invocation_id"], time.monotonic()

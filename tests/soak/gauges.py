@@ -14,6 +14,11 @@ from tests.acceptance.resources import file_sizes, open_files, open_sockets, res
 from tests.acceptance.server_process import ServerProcess
 from tests.soak.drift import Drift, of_level, of_ratio
 
+# A process takes memory for this long, whatever it does: code, caches, the arenas of its threads.
+HOT_SEC = 120
+# Samples of a series that is judged.
+FEWEST = 6
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -55,7 +60,8 @@ def lives_of(samples: Iterable[Sample]) -> list[dict[str, float]]:
     """What each process held, first and last."""
     told = []
     for life, group in itertools.groupby(samples, key=lambda sample: sample.life):
-        first, *_, last = [*group] * 2
+        of_life = list(group)
+        first, last = of_life[0], of_life[-1]
         told.append(
             {
                 "life": life,
@@ -69,16 +75,21 @@ def lives_of(samples: Iterable[Sample]) -> list[dict[str, float]]:
 
 
 def drifts_of_life(samples: Sequence[Sample]) -> list[Drift]:
-    """Of one process, behind the first third of its life: memory, handles, threads."""
+    """Of one process, behind the first third of its life: handles, threads, and where it lives long enough, memory."""
     warm = samples[len(samples) // 3 :]
-    turns = warm[-1].turns - warm[0].turns
+    hot = [sample for sample in warm if sample.at > samples[0].at + HOT_SEC]
     return [
-        # 4 MB are the noise of an allocator; the rest is what the turns of that time may leave behind.
-        of_level("rss_kb", [(s.at, s.rss_kb) for s in warm], more=4096 + 8 * turns),
+        *([_of_memory(hot)] if len(hot) >= FEWEST else []),
         of_level("files", [(s.at, s.handles - s.sockets) for s in warm], more=3),
         of_level("sockets", [(s.at, s.sockets) for s in warm], more=8),
         of_level("threads", [(s.at, s.threads) for s in warm], more=3),
     ]
+
+
+def _of_memory(samples: Sequence[Sample]) -> Drift:
+    turns = samples[-1].turns - samples[0].turns
+    # 4 MB are the noise of an allocator; the rest is what the turns of that time may leave behind.
+    return of_level("rss_kb", [(s.at, s.rss_kb) for s in samples], more=4096 + 8 * turns)
 
 
 def drifts_of_disk(samples: Sequence[Sample]) -> list[Drift]:
@@ -94,5 +105,5 @@ def drifts_of_latency(latencies: dict[str, list[tuple[float, float]]], samples: 
     return [
         of_ratio(f"{name}_ms", series, times=2.5, more=20)
         for name, series in sorted(measured.items())
-        if len(series) > 5
+        if len(series) >= FEWEST
     ]

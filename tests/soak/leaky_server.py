@@ -7,9 +7,9 @@ import sys
 import threading
 
 from server.__main__ import main
+from server.engine import Engine
 from server.event_log import EventLog, StreamWriter
 from server.invocation import Invocation
-from server.retention import Retention
 
 LEAKS = ("memory", "files", "threads", "disk")
 
@@ -31,8 +31,8 @@ def _leak(kind: str) -> None:
         threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 
-async def _no_sweep(_: Retention) -> int:
-    return 0
+async def _keep(_: Engine, thread_id: str) -> None:
+    """Leaves the checkpoints of a thread that is deleted."""
 
 
 def _plant(kind: str) -> None:
@@ -43,7 +43,7 @@ def _plant(kind: str) -> None:
 
     setattr(EventLog, "writer", leaking)  # noqa: B010 - mypy lets no method be replaced
     if kind == "disk":
-        setattr(Retention, "sweep", _no_sweep)  # noqa: B010
+        setattr(Engine, "erase", _keep)  # noqa: B010
 
 
 if __name__ == "__main__":

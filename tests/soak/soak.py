@@ -97,8 +97,8 @@ class Soak:
                 if self._book.broken is None:
                     self._live(seconds, first=number == 0)
             self._finish()
-        except AssertionError as error:
-            self._book.note_broken(str(error))
+        except (AssertionError, httpx2.HTTPError) as error:
+            self._book.note_broken(f"{type(error).__name__}: {error}")
         return self._figures()
 
     def _live(self, seconds: float, *, first: bool) -> None:
@@ -166,7 +166,7 @@ class Soak:
 
     def _drifts(self) -> list[Drift]:
         long_life = [sample for sample in self._samples if sample.life == len(self._lives.started)]
-        if len(long_life) < 6:
+        if len(long_life) <= gauges.FEWEST:
             return []
         idle = long_life[-1]
         return [

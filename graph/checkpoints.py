@@ -75,11 +75,13 @@ class CheckpointSaver(AsyncSqliteSaver):
 
     async def _erase(self, deleting: Coroutine[Any, Any, None]) -> None:
         await deleting
-        # As a script: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
-        await self.conn.executescript("PRAGMA incremental_vacuum")
-        await self.conn.commit()
-        async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
-            await cursor.fetchall()
+        # A cursor that is open on this connection makes SQLite refuse the checkpoint: readers hold this lock.
+        async with self.lock:
+            # As a script: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
+            await self.conn.executescript("PRAGMA incremental_vacuum")
+            await self.conn.commit()
+            async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                await cursor.fetchall()
 
 
 def is_cancelled(writes: Sequence[tuple[str, Any]]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from graph.events import Event
 from graph.turn_events import stamped
 from server.database import into
-from server.event_rows import Ending, Written, append, end, frames_behind, keys_and_tail, waiting_steers
+from server.event_rows import Ending, EventsRemoved, Written, append, end, frames_behind, keys_and_tail, waiting_steers
 from server.invocation import Invocation, find
 
 if TYPE_CHECKING:
@@ -196,9 +196,12 @@ class EventLog:
 
         def read(connection: Connection) -> tuple[Invocation | None, list[bytes] | None]:
             invocation = find(connection, "WHERE id = ?", invocation_id)
-            if invocation is None or invocation.events_removed:
+            if invocation is None:
+                return None, None
+            try:
+                return invocation, frames_behind(connection, invocation.n, position)
+            except EventsRemoved:
                 return invocation, None
-            return invocation, frames_behind(connection, invocation.n, position)
 
         return await self._database.read(read)
 

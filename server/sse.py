@@ -46,8 +46,6 @@ async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncItera
         if invocation is None:
             return
         try:
-            if frames is None:
-                raise EventsRemoved
             async for chunk in _behind(log, live, invocation, position, frames):
                 yield chunk
         except EventsRemoved:
@@ -55,9 +53,11 @@ async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncItera
 
 
 async def _behind(
-    log: EventLog, live: LiveStream, invocation: Invocation, position: int, frames: list[bytes]
+    log: EventLog, live: LiveStream, invocation: Invocation, position: int, frames: list[bytes] | None
 ) -> AsyncIterator[bytes]:
     """Begins with `frames` from disk; while a full page comes, the disk has more, then memory goes on from there."""
+    if frames is None:
+        raise EventsRemoved
     if frames:
         position += len(frames)
         yield b"".join(frames)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
+from graph.clock import elapsed
 from graph.turn_events import ended, expected_failure, run_failed
 from server.event_rows import Ending
 from server.owners import public
@@ -30,7 +31,7 @@ def finished(invocation: Invocation, result: TurnResult, now: float, prices: Pri
     """The end of a turn that did its plan, or wound down. `now` is Unix seconds."""
     event = ended(
         result,
-        duration_sec=now - (invocation.started_at or now),
+        duration_sec=elapsed(invocation.started_at or now, now),
         report_url=report_url(invocation.id),
         prices=prices,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from graph.events import Event
 from graph.turn_events import stamped
 from server.database import into
-from server.event_rows import Ending, Written, append, end, frames_behind, keys_and_tail, waiting_steers
+from server.event_rows import Ending, EventsRemoved, Written, append, end, frames_behind, keys_and_tail, waiting_steers
 from server.invocation import Invocation, find
 from server.metrics import Metrics
 
@@ -34,6 +34,7 @@ MAX_WAITING: Final = 512
 class LiveStream:
     """The newest frames of one invocation in memory, for the readers that keep up. Lives while anybody uses it.
 
+    `last` is the highest number that was shown, 0 where none was.
     `shown_at`: since when, in `perf_counter` seconds, there is something that waiting readers have not been woken for.
     """
 
@@ -41,32 +42,29 @@ class LiveStream:
         self.status: Status | None = None
         self.closed = closed
         self.users = 0
-        self._last = 0
+        self.last = 0
         self._frames: list[bytes] = []
+        self._forgotten = False
         self._changed = asyncio.Event()
         self._woken_at = 0.0
         self.shown_at = 0.0
         self._waking: asyncio.TimerHandle | None = None
 
-    @property
-    def last(self) -> int:
-        """The highest number that was shown, 0 where none was."""
-        return self._last
-
     def since(self, position: int) -> list[bytes] | None:
         """The frames behind number `position`, which the reader has up to; None where some are not in memory."""
-        behind = self._last - position
-        if behind > len(self._frames):
+        behind = self.last - position
+        # Forgotten before its end was seen: only the disk can tell.
+        if behind > len(self._frames) or (self._forgotten and self.status is None):
             return None
         return self._frames[-behind:] if behind > 0 else []
 
     def show(self, written: Written) -> None:
         """Takes in what is on disk now; what it has, or lacks the frames before, changes nothing."""
-        new = written.last - self._last
+        new = written.last - self.last
         if new > len(written.frames):
             self._frames.clear()
         self._frames.extend(written.frames[-new:] if new > 0 else [])
-        self._last = max(self._last, written.last)
+        self.last = max(self.last, written.last)
         if len(self._frames) > 2 * RING_FRAMES:
             del self._frames[:-RING_FRAMES]
         self.status = written.status or self.status
@@ -80,6 +78,7 @@ class LiveStream:
     def forget(self) -> None:
         """Drops what is in memory: readers go to the disk, and learn there that the events are gone."""
         self._frames.clear()
+        self._forgotten = True
         self._wake()
 
     def _wake_in_turn(self) -> None:
@@ -211,9 +210,12 @@ class EventLog:
 
         def read(connection: Connection) -> tuple[Invocation | None, list[bytes] | None]:
             invocation = find(connection, "WHERE id = ?", invocation_id)
-            if invocation is None or invocation.events_removed:
+            if invocation is None:
+                return None, None
+            try:
+                return invocation, frames_behind(connection, invocation.n, position)
+            except EventsRemoved:
                 return invocation, None
-            return invocation, frames_behind(connection, invocation.n, position)
 
         return await self._database.read(read)
 

@@ -188,7 +188,8 @@ def _time_limit(invocation: Invocation, handle: TurnHandle, now: float) -> async
     seconds = invocation.config.get("run_timeout_sec")
     if seconds is None:
         return None
-    rest = (invocation.started_at or now) + seconds - now
+    # Never more than the whole of it, should the clock have been set back.
+    rest = min(seconds, (invocation.started_at or now) + seconds - now)
     if rest <= 0:
         handle.time_out()
         return None

@@ -48,8 +48,6 @@ async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncItera
             reading.closed = "gone"
             return
         try:
-            if frames is None:
-                raise EventsRemoved
             async for chunk in _behind(log, live, invocation, position, frames):
                 yield chunk
             reading.closed = "let_go" if live.closed else "done"
@@ -59,9 +57,11 @@ async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncItera
 
 
 async def _behind(
-    log: EventLog, live: LiveStream, invocation: Invocation, position: int, frames: list[bytes]
+    log: EventLog, live: LiveStream, invocation: Invocation, position: int, frames: list[bytes] | None
 ) -> AsyncIterator[bytes]:
     """Begins with `frames` from disk; while a full page comes, the disk has more, then memory goes on from there."""
+    if frames is None:
+        raise EventsRemoved
     if frames:
         position += len(frames)
         yield b"".join(frames)

@@ -86,7 +86,7 @@ async def _turns(thread_id: str, request: Request, parts: Services) -> list[Invo
 
 
 def _state(snapshot: StateSnapshot) -> dict[str, Any]:
-    from graph.turn import progress_of
+    from graph.progress import progress_of
 
     progress = progress_of(cast("State", snapshot.values))
     return {

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
 
+from langgraph.checkpoint.serde.base import CipherProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
@@ -38,6 +41,35 @@ class StrictSerializer(JsonPlusSerializer):
         if found:
             raise CheckpointRefused(f"A checkpoint names {found[0]}, which is not on the list of what is read.")
         return value
+
+
+@dataclass(frozen=True)
+class Separate:
+    """A text that a saver is to hand to its serializer: PostgreSQL's writes bare ones into its own JSON."""
+
+    text: str
+
+
+class SealedSerializer(EncryptedSerializer):
+    """The strict serializer under a cipher. LangGraph's own would also read what is not encrypted."""
+
+    def __init__(self, cipher: CipherProtocol) -> None:
+        super().__init__(cipher, StrictSerializer())
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """The kind with the cipher's name, and the sealed value."""
+        return super().dumps_typed(obj.text if isinstance(obj, Separate) else obj)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The value. Raises `CheckpointRefused`."""
+        if "+" not in data[0]:
+            raise CheckpointRefused("A checkpoint is not encrypted, as all here are: it was changed.")
+        try:
+            return super().loads_typed(data)
+        except CheckpointRefused:
+            raise
+        except Exception as error:  # whatever the cipher says
+            raise CheckpointRefused("A checkpoint cannot be decrypted: it was changed or moved.") from error
 
 
 def _note(event: SerdeEvent) -> None:

@@ -198,17 +198,17 @@ class EventLog:
             invocation = find(connection, "WHERE id = ?", invocation_id)
             if invocation is None or invocation.events_removed:
                 return invocation, None
-            return invocation, frames_behind(connection, invocation.n, position)
+            return invocation, frames_behind(connection, invocation, position)
 
         return await self._database.read(read)
 
     async def frames(self, invocation: Invocation, position: int) -> list[bytes]:
         """Up to 2,000 frames from disk behind number `position`. Raises `EventsRemoved`."""
-        return await self._database.read(lambda connection: frames_behind(connection, invocation.n, position))
+        return await self._database.read(lambda connection: frames_behind(connection, invocation, position))
 
     async def keys_and_tail(self, invocation: Invocation) -> tuple[list[str], list[Event]]:
         """The stream's boundary keys, and its events from the last `subcall_start` on."""
-        return await self._database.read(lambda connection: keys_and_tail(connection, invocation.n))
+        return await self._database.read(lambda connection: keys_and_tail(connection, invocation))
 
 
 class StreamWriter:

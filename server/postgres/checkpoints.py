@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
@@ -18,12 +18,15 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from graph.faults import reach
-from graph.strict_serde import StrictSerializer
+from graph.strict_serde import SealedSerializer, Separate, StrictSerializer
 from server.claims import present_claim
 from server.database import StorageFailed
 from server.event_rows import Superseded
 from server.postgres.connection import DURABLE, lock_key, reason
 from server.postgres.schema import schema_lock
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import CipherProtocol
 
 CONNECTIONS: Final = 8
 WAIT_SEC: Final = 5.0
@@ -34,11 +37,19 @@ Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 
 class PostgresCheckpoints(AsyncPostgresSaver):
-    """A few connections for all threads. Raises `StorageFailed`, and `Superseded` where a later claim has the turn."""
+    """A few connections for all threads. Raises `StorageFailed`, and `Superseded` where a later claim has the turn.
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool, serde=StrictSerializer())
+    With a `cipher` the values are encrypted; ids, numbers and the names of channels are not.
+    """
+
+    def __init__(self, pool: Pool, cipher: CipherProtocol | None = None) -> None:
+        super().__init__(pool, serde=StrictSerializer() if cipher is None else SealedSerializer(cipher))
         self._connections = pool
+        self._sealed = cipher is not None
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
+        """Itself: the list of what is read is fixed."""
+        return self
 
     async def aput(
         self,
@@ -50,7 +61,8 @@ class PostgresCheckpoints(AsyncPostgresSaver):
         """Saves a checkpoint; returns when it is on disk."""
         assert present_claim(), "only turns write checkpoints"
         reach("checkpoint.before")
-        saved = await super().aput(config, checkpoint, metadata, new_versions)
+        kept = _without_bare_texts(checkpoint) if self._sealed else checkpoint
+        saved = await super().aput(config, kept, metadata, new_versions)
         reach("checkpoint.after")
         return saved
 
@@ -83,7 +95,16 @@ class PostgresCheckpoints(AsyncPostgresSaver):
             raise StorageFailed(f"The checkpoints could not be used ({reason(error)}).") from error
 
 
-async def open_checkpoints(parameters: str) -> PostgresCheckpoints:
+def _without_bare_texts(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with its texts where the serializer gets them, and not in the row's own JSON."""
+    values = checkpoint["channel_values"].items()
+    return {
+        **checkpoint,
+        "channel_values": {name: Separate(value) if isinstance(value, str) else value for name, value in values},
+    }
+
+
+async def open_checkpoints(parameters: str, cipher: CipherProtocol | None = None) -> PostgresCheckpoints:
     """The saver over the shared database, its tables up to date. Raises `StorageFailed`."""
     try:
         await asyncio.to_thread(_set_up, parameters)
@@ -91,7 +112,7 @@ async def open_checkpoints(parameters: str) -> PostgresCheckpoints:
         raise StorageFailed(f"The checkpoints could not be opened ({reason(error)}).") from error
     pool = _pool(parameters)
     await pool.open()
-    return PostgresCheckpoints(pool)
+    return PostgresCheckpoints(pool, cipher)
 
 
 def _set_up(parameters: str) -> None:

@@ -25,6 +25,7 @@ from server.report_store import ReportStore
 from server.retention import Retention
 from server.runner import Runner
 from server.running import Running
+from server.sealing import Sealing, checkpoint_cipher, open_sealing
 from server.services import Lifecycle, Services
 from server.settings import Settings
 
@@ -43,12 +44,13 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         parameters = parameters_of(settings.database_url.get_secret_value(), lease_sec=settings.worker_lease_sec)
     except psycopg.Error as error:
         raise DatabaseUnusable(f"DATABASE_URL: cannot be read ({reason(error)}).") from error
-    database = PostgresDatabase(parameters)
+    sealing = open_sealing(settings)
+    database = PostgresDatabase(parameters, sealing)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
     store = InvocationStore(database, log, enqueue=Queue(parameters).put)
     engine = Engine(
         settings,
-        checkpoints=partial(_open_checkpoints, parameters),
+        checkpoints=partial(_open_checkpoints, parameters, sealing),
         modules=("server.postgres.checkpoints",),
         document_index=None,
     )
@@ -85,7 +87,7 @@ def _dispatching(
     )
 
 
-async def _open_checkpoints(parameters: str) -> PostgresCheckpoints:
+async def _open_checkpoints(parameters: str, sealing: Sealing) -> PostgresCheckpoints:
     from server.postgres.checkpoints import open_checkpoints
 
-    return await open_checkpoints(parameters)
+    return await open_checkpoints(parameters, checkpoint_cipher(sealing))

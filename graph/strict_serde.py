@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Final
 
 from langgraph.checkpoint.serde.base import CipherProtocol
@@ -43,22 +42,11 @@ class StrictSerializer(JsonPlusSerializer):
         return value
 
 
-@dataclass(frozen=True)
-class Separate:
-    """A text that a saver is to hand to its serializer: PostgreSQL's writes bare ones into its own JSON."""
-
-    text: str
-
-
 class SealedSerializer(EncryptedSerializer):
     """The strict serializer under a cipher. LangGraph's own would also read what is not encrypted."""
 
     def __init__(self, cipher: CipherProtocol) -> None:
         super().__init__(cipher, StrictSerializer())
-
-    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        """The kind with the cipher's name, and the sealed value."""
-        return super().dumps_typed(obj.text if isinstance(obj, Separate) else obj)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """The value. Raises `CheckpointRefused`."""

@@ -1,7 +1,7 @@
 """AES-256-GCM over what is stored, each value bound to its place.
 
-A sealed value: version (1 byte), fingerprint of its key (4), salt (16), nonce (12), ciphertext, tag (16). The salt makes
-a data key of the key (HKDF-SHA256): each process has its own, so that none comes near the 2^32 random nonces that one
+A sealed value: version (1 byte), fingerprint of its key (4), salt (16), nonce (12), ciphertext, tag (16). With the salt
+a data key is derived (HKDF-SHA256): each process has its own, so that none comes near the 2^32 random nonces that one
 key may have (NIST SP 800-38D, 8.3).
 """
 

@@ -40,7 +40,7 @@ def _content(value: str) -> str:
         # In a file `#` begins a comment.
         return re.sub(r"#.*", "", path.read_text("ascii")) if path.is_file() else ""
     except (OSError, ValueError) as error:
-        raise EncryptionKeyUnusable(f"the file {path} cannot be read") from error
+        raise EncryptionKeyUnusable("the file that it names cannot be read") from error
 
 
 def _decoded(text: str) -> tuple[bytes, ...] | None:

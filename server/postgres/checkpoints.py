@@ -18,7 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from graph.faults import reach
-from graph.strict_serde import SealedSerializer, Separate, StrictSerializer
+from graph.strict_serde import SealedSerializer, StrictSerializer
 from server.claims import present_claim
 from server.database import StorageFailed
 from server.event_rows import Superseded
@@ -39,13 +39,13 @@ Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 class PostgresCheckpoints(AsyncPostgresSaver):
     """A few connections for all threads. Raises `StorageFailed`, and `Superseded` where a later claim has the turn.
 
-    With a `cipher` the values are encrypted; ids, numbers and the names of channels are not.
+    With a `cipher` the values are encrypted; ids, numbers and the names of channels are not. Neither is a channel that
+    is a bare string: LangGraph writes it into the row's JSON. The graph has one, `steering`, one of three words.
     """
 
     def __init__(self, pool: Pool, cipher: CipherProtocol | None = None) -> None:
         super().__init__(pool, serde=StrictSerializer() if cipher is None else SealedSerializer(cipher))
         self._connections = pool
-        self._sealed = cipher is not None
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
         """Itself: the list of what is read is fixed."""
@@ -61,8 +61,7 @@ class PostgresCheckpoints(AsyncPostgresSaver):
         """Saves a checkpoint; returns when it is on disk."""
         assert present_claim(), "only turns write checkpoints"
         reach("checkpoint.before")
-        kept = _without_bare_texts(checkpoint) if self._sealed else checkpoint
-        saved = await super().aput(config, kept, metadata, new_versions)
+        saved = await super().aput(config, checkpoint, metadata, new_versions)
         reach("checkpoint.after")
         return saved
 
@@ -93,15 +92,6 @@ class PostgresCheckpoints(AsyncPostgresSaver):
             if error.sqlstate == NOT_PRESENT:
                 raise Superseded(reason(error)) from error
             raise StorageFailed(f"The checkpoints could not be used ({reason(error)}).") from error
-
-
-def _without_bare_texts(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with its texts where the serializer gets them, and not in the row's own JSON."""
-    values = checkpoint["channel_values"].items()
-    return {
-        **checkpoint,
-        "channel_values": {name: Separate(value) if isinstance(value, str) else value for name, value in values},
-    }
 
 
 async def open_checkpoints(parameters: str, cipher: CipherProtocol | None = None) -> PostgresCheckpoints:

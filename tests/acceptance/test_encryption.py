@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.client import Json, ResearchClient
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server_process import ServerProcess
@@ -123,6 +125,7 @@ def test_another_key_or_none_is_refused_and_changes_nothing(make_server: MakeSer
         assert client.report(first) == report
 
 
+@pytest.mark.any_backend
 def test_what_was_begun_without_a_key_stays_so(make_server: MakeServer) -> None:
     server = make_server(**SMALL)
     with client_of(server) as client:

@@ -85,7 +85,7 @@ def test_keys_come_by_value_and_by_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["secret", "/nowhere", TEXT[:-4], f"{TEXT},{TEXT}", "/", base64.b64encode(b"k").decode()]
+    "value", ["secret", "secret" * 99, "/nowhere", TEXT[:-4], f"{TEXT},{TEXT}", "/", base64.b64encode(b"k").decode()]
 )
 def test_what_is_no_key_is_refused_without_showing_it(value: str) -> None:
     with pytest.raises(EncryptionKeyUnusable) as caught:

@@ -36,7 +36,7 @@ studio: $(VENV)/studio/.studio
 		$(VENV)/studio/bin/langgraph dev --no-browser --no-reload --n-jobs-per-worker 10 --port $(STUDIO_PORT)
 
 test: $(VENV)/.dev $(VENV)/studio/.studio
-	@$(BIN)/python -m pytest tests/unit tests/integration
+	@$(BIN)/python -m pytest -n 2 tests/unit tests/integration
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/acceptance/test_fencing.py tests/acceptance
 	@$(BIN)/python -m pytest tests/acceptance/test_fencing.py
 

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from server.data_folder import DataFolder
 from server.database import Database
 from server.dispatcher import Dispatcher, Dispatching
+from server.document_store import DocumentStore
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
@@ -58,6 +59,7 @@ class Services:
     dispatcher: Dispatching
     retention: Retention
     reports: ReportStore
+    documents: DocumentStore
     lifecycle: Lifecycle
     now: Callable[[], float]
     keys: KeyRing
@@ -127,15 +129,19 @@ def open_services(
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
+    documents = DocumentStore(database, now=now)
     engine = Engine(
         settings,
         checkpoints=partial(_open_checkpoints, folder),
         modules=("graph.checkpoints",),
         document_index=folder.document_index,
+        library=documents,
         ports=ports,
     )
     running = Running(Runner(engine, store, log, now))
     dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
     reports = ReportStore(database)
-    return Services(settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys)
+    return Services(
+        settings, database, store, log, engine, dispatcher, retention, reports, documents, Lifecycle(), now, keys
+    )

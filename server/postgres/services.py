@@ -11,6 +11,7 @@ import psycopg
 
 from server.database import DatabaseUnusable
 from server.dispatcher import Dispatching
+from server.document_store import DocumentStore
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
@@ -46,11 +47,13 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
     database = PostgresDatabase(parameters)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
     store = InvocationStore(database, log, enqueue=Queue(parameters).put)
+    documents = DocumentStore(database, now=now)
     engine = Engine(
         settings,
         checkpoints=partial(_open_checkpoints, parameters),
         modules=("server.postgres.checkpoints",),
         document_index=None,
+        library=documents,
     )
     running = Running(Runner(engine, store, log, now))
     return Services(
@@ -62,6 +65,7 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         _dispatching(settings, parameters, store, running, now),
         Retention(database, log, ttl_sec=settings.event_ttl_sec),
         ReportStore(database),
+        documents,
         Lifecycle(),
         now,
         keys,

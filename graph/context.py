@@ -49,6 +49,15 @@ class Context:
             max_length=1000,
         ),
     ] = ()
+    documents: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=300)], ...],
+        Field(
+            title="Documents",
+            description="Documents that the run searches besides, by their ids; where a server of this project keeps "
+            "them (docs/documents.md).",
+            max_length=50,
+        ),
+    ] = ()
     calls_per_phase: Annotated[
         int,
         Field(

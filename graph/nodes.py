@@ -50,7 +50,8 @@ class Nodes:
         title = state["plan"][phase - 1]
         runtime.stream_writer({"type": "phase_start", "phase": phase, "total": total_phases, "title": title})
         started = self._ports.now()
-        found = await self._ports.searcher.search(queries_of(state), phase, _indexing(runtime, phase))
+        own, progress = settled(runtime.context).documents, _indexing(runtime, phase)
+        found = await self._ports.searcher.search(queries_of(state), phase, progress, own)
         return State(
             sources=[source_list(state, found)], gaps=gaps_of(state, found), phase_started_at=started, cooldown=None
         )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from langchain_core.retrievers import BaseRetriever
 
     from graph.context import Role
+    from graph.documents.library import Library
+    from graph.documents.shelf import Shelf
     from graph.prices import Prices
 
 # Of a model whose window nobody knows; small enough for most that are run at home today.
@@ -37,7 +39,8 @@ class Ports:
     """The graph's connections. `now` is Unix seconds.
 
     `model` loads a model by its name, `role_models` those of single roles that are reached in another way.
-    `retriever` is the one search there is, made at the first one, unless `engines` names others.
+    `retriever` is the one search there is, made at the first one, unless `engines` names others. `library` keeps the
+    documents that a run's context may name.
     `window_tokens` is how much every model takes, where that is not to be what its package says.
     """
 
@@ -45,6 +48,7 @@ class Ports:
     role_models: Mapping[Role, Callable[[str], BaseChatModel]] = field(default_factory=dict)
     retriever: Callable[[], BaseRetriever] = _shipped_corpus
     engines: Callable[[], Sequence[Engine]] | None = None
+    library: Library | None = None
     budget: Budget = field(default_factory=Budget)
     window_tokens: int | None = None
     prices: Prices | None = None
@@ -63,7 +67,7 @@ class Ports:
     def searcher(self) -> Searcher:
         """All searches."""
         engines = [_only(self.retriever)] if self.engines is None else self.engines()
-        return Searcher(engines, self.budget, self.sleep)
+        return Searcher(engines, self.budget, self.sleep, _shelf(self.library, self.budget.results))
 
     def close(self) -> None:
         """Closes the retrievers that were opened and can be closed."""
@@ -91,6 +95,12 @@ class ModelLine:
         # Answers run over, and a reasoning model thinks within the same window.
         room = max(window - 2 * answer_tokens, window // 2)
         return room if self.found_tokens is None else min(room, self.found_tokens)
+
+
+def _shelf(library: Library | None, results: int) -> Shelf | None:
+    from graph.documents.shelf import Shelf
+
+    return None if library is None else Shelf(library, results)
 
 
 def _only(retriever: Callable[[], BaseRetriever]) -> Engine:

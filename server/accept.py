@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from graph.events import Event
+from server.document_rows import check_known
 from server.event_rows import Ending, Written, end, insert
 from server.invocation import Invocation, Wish, find, sealed, select
 from server.owners import owner_of, public
@@ -81,9 +82,13 @@ Stamp = Callable[[Event], Event]
 
 
 def accept(connection: Connection, new: NewInvocation, *, limit: int, stamp: Stamp) -> Accepted:
-    """Stores a turn; `limit` turns run at once, `stamp` puts the time on an event. Raises `ThreadBusy`, `QueueFull`."""
+    """Stores a turn; `limit` turns run at once, `stamp` puts the time on an event.
+
+    Raises `ThreadBusy`, `QueueFull`, `DocumentsUnknown`.
+    """
     if (repeated := _repeated(connection, new)) is not None:
         return repeated
+    check_known(connection, owner_of(new.id), new.given.get("documents", []))
     unfinished = select(connection, "WHERE thread_id = ? AND status IN ('queued', 'running') ORDER BY n", new.thread_id)
     if unfinished and new.multitask_strategy == "reject":
         raise ThreadBusy(f"Thread {public(new.thread_id)} has a turn under way.")
@@ -186,7 +191,9 @@ def _check_own_room(connection: Connection, new: NewInvocation) -> None:
 
 def _store(connection: Connection, new: NewInvocation) -> Invocation:
     last = find(connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY turn DESC", new.thread_id)
-    config, total = {**new.defaults, **new.given}, new.total_phases
+    # A thread goes on with its documents, on a new topic too, until a turn names others.
+    documents = {"documents": last.config["documents"]} if last is not None and "documents" in last.config else {}
+    config, total = {**new.defaults, **documents, **new.given}, new.total_phases
     if last is not None and new.steering != "new_topic":
         last.check_readable()
         plan = {name: last.config[name] for name in ("num_phases", "phase_titles")}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.event_models import Count, ErrorInfo, Moment, TokenUsage
+from server.requests import DOCUMENT_ID
 from server.status import Status
 
 
@@ -148,3 +149,19 @@ class SignIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     key: str
+
+
+class DocumentRecord(_Answer):
+    """An uploaded document. `passages` is into how many pieces it was cut, which are searched and cited."""
+
+    document_id: Annotated[str, Field(pattern=f"^{DOCUMENT_ID}$")]
+    name: str
+    size_bytes: Count
+    passages: Annotated[int, Field(ge=1)]
+    created_at: Moment
+
+
+class Documents(_Answer):
+    """All documents of a key, newest first."""
+
+    documents: list[DocumentRecord]

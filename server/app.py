@@ -8,7 +8,17 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from server import health_routes, openapi, problems, report_routes, routes, session_routes, thread_routes, web_routes
+from server import (
+    document_routes,
+    health_routes,
+    openapi,
+    problems,
+    report_routes,
+    routes,
+    session_routes,
+    thread_routes,
+    web_routes,
+)
 from server.access import Access
 from server.incoming import Incoming
 from server.services import Services
@@ -47,6 +57,7 @@ def routed(lifespan: Lifespan[FastAPI] | None = None, *, worker: bool = False) -
         app.include_router(routes.router)
         app.include_router(report_routes.router)
         app.include_router(thread_routes.router)
+        app.include_router(document_routes.router)
         app.include_router(session_routes.router)
         web_routes.install(app)
     problems.install(app)

@@ -11,6 +11,7 @@ from graph.plan import plan_titles
 from graph.turn_events import new_invocation_id, new_thread_id
 from server.accept import NewInvocation, NotResumable, QueueFull, ThreadBusy
 from server.access import max_unfinished, owner
+from server.document_rows import DocumentsUnknown
 from server.invocation import Invocation
 from server.owners import owned
 from server.problems import Problem
@@ -64,8 +65,11 @@ def resumption(request: Request, stopped: Invocation, parts: Services) -> NewInv
     )
 
 
-def refused(error: ThreadBusy | NotResumable | QueueFull, parts: Services) -> Problem:
+def refused(error: ThreadBusy | NotResumable | QueueFull | DocumentsUnknown, parts: Services) -> Problem:
     """The answer to a turn that could not be taken."""
+    if isinstance(error, DocumentsUnknown):
+        errors = [{"field": "config.documents", "message": str(error)}]
+        return Problem(422, f"config.documents: {error}", errors=errors)
     if isinstance(error, QueueFull):
         parts.metrics.limited[error.limit].inc()
         return Problem(429, str(error), headers={"Retry-After": "30"})

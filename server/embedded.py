@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
-from server import health_routes, report_routes, routes, thread_routes
+from server import document_routes, health_routes, report_routes, routes, thread_routes
 from server.access import Access
 from server.app import allowed_hosts
 from server.data_folder import DataFolder
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from graph.ports import Ports
 
 
-def research_router(settings: Settings | None = None, *, ports: Ports | None = None, threads: bool = True) -> APIRouter:
+def research_router(
+    settings: Settings | None = None, *, ports: Ports | None = None, threads: bool = True, documents: bool = True
+) -> APIRouter:
     """The routes of invocations, threads and health, for `app.include_router(research_router(), prefix="/research")`.
 
     Their errors are problems as docs/http.md says, and leave the rest of the application alone. While the application
@@ -33,6 +35,7 @@ def research_router(settings: Settings | None = None, *, ports: Ports | None = N
         settings: By default those of the environment.
         ports: Your own model, sources or clock, in place of those that the settings name.
         threads: Without it `/threads` is left out, for an application that has such a path itself.
+        documents: Likewise for `/documents`.
 
     Raises:
         SettingsInvalid: the environment's settings cannot be used. At the start of the application:
@@ -60,6 +63,8 @@ def research_router(settings: Settings | None = None, *, ports: Ports | None = N
     router.include_router(report_routes.router)
     if threads:
         router.include_router(thread_routes.router)
+    if documents:
+        router.include_router(document_routes.router)
     return router
 
 

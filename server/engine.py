@@ -7,6 +7,7 @@ import gc
 import importlib
 import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from graph.checkpoints import CheckpointSaver
     from graph.context import Context
+    from graph.documents.library import Library
     from graph.ports import Ports
     from graph.state import Input, Output, State
     from server.postgres.checkpoints import PostgresCheckpoints
@@ -43,7 +45,7 @@ class Engine:
     """One graph and one checkpointer for all turns.
 
     `checkpoints` opens the saver; `modules` are what it needs imported, in a thread of its own. Without a
-    `document_index` the documents are read anew at each start.
+    `document_index` the documents of DOCUMENTS_DIR are read anew at each start; `library` has those that were uploaded.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Engine:
         checkpoints: Callable[[], Awaitable[Saver]],
         modules: tuple[str, ...],
         document_index: Path | None,
+        library: Library,
         ports: Ports | None = None,
     ) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
         self._modules = modules
         self._document_index = document_index
+        self._library = library
         self._saver: Saver | None = None
         self._given = ports
         self._ports: Ports | None = None
@@ -139,7 +143,8 @@ class Engine:
             saver = self._saver = await self._checkpoints()
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be opened ({error}).") from error
-        self._ports = self._given or self._new_ports()
+        given = self._given or self._new_ports()
+        self._ports = replace(given, library=given.library or self._library)
         graph = build_graph(saver, ports=self._ports)
         _log.info("engine_ready")
         return graph
@@ -180,7 +185,7 @@ def _imported_for_good(modules: tuple[str, ...], model: str) -> None:
 
 
 def _import_all(modules: tuple[str, ...], model: str) -> None:
-    for module in ("graph.graph", *modules, "graph.turn", "graph.documents"):
+    for module in ("graph.graph", *modules, "graph.turn", "graph.documents.shelf"):
         importlib.import_module(module)
     if model.startswith("openai:"):
         importlib.import_module("langchain_openai")

@@ -90,6 +90,23 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE TABLE sealing (fingerprints TEXT NOT NULL);
     INSERT INTO sealing SELECT CASE WHEN EXISTS (SELECT 1 FROM invocations) THEN 'none' ELSE '' END;
     """,
+    """
+    -- digest: SHA-256 of the content; read_by: the version of what read it; packed: its passages.
+    CREATE TABLE documents (
+        n          INTEGER PRIMARY KEY AUTOINCREMENT,
+        id         TEXT NOT NULL UNIQUE,
+        owner      TEXT NOT NULL,
+        name       TEXT NOT NULL,
+        digest     TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        created_at REAL NOT NULL,
+        content    BLOB NOT NULL,
+        read_by    INTEGER NOT NULL,
+        passages   INTEGER NOT NULL,
+        packed     BLOB NOT NULL,
+        UNIQUE (owner, name, digest)
+    );
+    """,
 )
 
 # How the steps, which are written for SQLite, are said in PostgreSQL. Keys are compared byte by byte there too.

@@ -44,6 +44,7 @@ def _schemas() -> dict[str, Any]:
 
     models: list[type[BaseModel]] = [
         *(CancelRequest, StartRequest, StreamEnd, StreamEvent),
+        *(answers.DocumentRecord, answers.Documents),
         *(answers.Health, answers.History, answers.Page, answers.ProblemDetails, answers.Record, answers.Report),
         *(answers.SessionInfo, answers.SignIn, answers.Started, answers.Thread),
     ]

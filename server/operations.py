@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from server.requests import NAME
+from server.requests import DOCUMENT_ID, NAME
 from server.status import Status
 
 Schema = dict[str, Any]
 
 INVOCATION: Final = "/invocations/{invocation_id}"
 THREAD: Final = "/threads/{thread_id}"
+DOCUMENT: Final = "/documents/{document_id}"
 
 _NAME: Schema = {"type": "string", "pattern": f"^{NAME}$"}
 _EXAMPLE_EVENT = (
@@ -23,9 +24,9 @@ _PROBLEMS: Final = {
     401: "An API key is needed, or is wrong.",
     403: "The request comes from a page of another site.",
     404: "Never seen, or somebody else's.",
-    409: "The thread has a turn under way, or there is nothing to resume.",
+    409: "The thread has a turn under way, there is nothing to resume, or no more documents can be kept.",
     410: "The events are past their retention; the record and the report are kept.",
-    413: "The body is larger than 256 KiB.",
+    413: "The body is larger than 256 KiB, or a document than 10 MiB.",
     422: "Something that was sent does not fit; `errors` names the fields.",
     421: "This server does not answer to this host name.",
     429: "Too many turns wait, or too many requests were made in a minute.",
@@ -72,7 +73,7 @@ _NAMES: Schema = {
     for name, text in {
         "x-agent-invocation-id": "The invocation.",
         "x-agent-session-id": "Its thread.",
-        "Location": "Where the invocation is read.",
+        "Location": "Where it is read.",
     }.items()
 }
 
@@ -115,6 +116,22 @@ def _path(name: str, example: str) -> Schema:
 
 _ID = _path("invocation_id", "crashes-1")
 _THREAD_ID = _path("thread_id", "crashes")
+_DOCUMENT_ID: Schema = _path("document_id", f"doc_{0:032x}") | {
+    "schema": {"type": "string", "pattern": f"^{DOCUMENT_ID}$"}
+}
+_FILE_NAME: Schema = {
+    "in": "query",
+    "name": "name",
+    "required": True,
+    "description": "The file's name; its end says how the file is read.",
+    "schema": {
+        "type": "string",
+        "minLength": 4,
+        "maxLength": 200,
+        "pattern": r"^[^\x00-\x1f\x7f-\x9f/\\]+\.(md|markdown|txt|rst|html|htm|pdf)$",
+    },
+    "example": "tides.md",
+}
 _POSITION: Schema = {"type": "integer", "minimum": 0}
 _AFTER = _query("last_event_id", _POSITION, "Go on behind this number; it wins over the header.", 0)
 _LAST_EVENT_ID = _header("Last-Event-ID", _POSITION, "Go on behind this number.", 0)
@@ -229,6 +246,36 @@ OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
     (THREAD, "delete"): {
         "parameters": [_THREAD_ID],
         "responses": _answers({204: {"description": "Erased."}}, 404, 409, 422),
+    },
+    ("/documents", "post"): {
+        "parameters": [_FILE_NAME],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": {
+                    "schema": {"type": "string", "format": "binary", "minLength": 1},
+                    "example": "# Tides\n\nThe moon raises the tides of the sea twice on every day.\n",
+                }
+            },
+        },
+        "responses": _answers(
+            {
+                200: _ok(_json("DocumentRecord"), "The document was kept already, under this name."),
+                201: _ok(_json("DocumentRecord"), "The document is kept.", {"Location": _NAMES["Location"]}),
+            },
+            409,
+            413,
+            422,
+        ),
+    },
+    ("/documents", "get"): {"responses": _answers({200: _ok(_json("Documents"), "All of the key's.")})},
+    (DOCUMENT, "get"): {
+        "parameters": [_DOCUMENT_ID],
+        "responses": _answers({200: _ok(_json("DocumentRecord"), "The document's record.")}, 404),
+    },
+    (DOCUMENT, "delete"): {
+        "parameters": [_DOCUMENT_ID],
+        "responses": _answers({204: {"description": "Deleted."}}, 404),
     },
     ("/session", "get"): {"responses": _answers({200: _ok(_json("SessionInfo"), "Whose session this is.")})},
     ("/session", "post"): {

@@ -19,6 +19,7 @@ MAX_BODY_BYTES: Final = 256 * 1024
 MAX_MESSAGE: Final = 32_000
 MAX_DEPTH: Final = 32
 NAME: Final = r"[A-Za-z0-9_.:-]{1,128}"
+DOCUMENT_ID: Final = r"doc_[0-9a-f]{32}"
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 # To JSON 3 and 3.0 are the same number.
@@ -37,6 +38,10 @@ _PHASES: Final[list[Any]] = [
         "maxItems": 1000,
         "items": {"type": "string", "pattern": r"\S", "minLength": 1, "maxLength": 200},
     },
+    {"type": "null"},
+]
+_DOCUMENTS: Final[list[Any]] = [
+    {"type": "array", "maxItems": 50, "items": {"type": "string", "pattern": f"^{DOCUMENT_ID}$"}},
     {"type": "null"},
 ]
 Body = TypeVar("Body", bound=BaseModel)
@@ -62,6 +67,14 @@ class RunConfig(BaseModel):
     token_budget: Annotated[Whole, Field(ge=100, le=1_000_000_000)] | None = None
     model: Annotated[ModelName | None, Field(description="The model of every role that `models` does not name.")] = None
     models: Annotated[dict[Role, ModelName] | None, Field(description="Models by role.")] = None
+    documents: Annotated[
+        list[str] | None,
+        Field(
+            max_length=50,
+            description="Uploaded documents to search besides; left out, those of the thread's last turn.",
+            json_schema_extra={"anyOf": _DOCUMENTS},
+        ),
+    ] = None
 
     @field_validator("phases")
     @classmethod
@@ -70,6 +83,13 @@ class RunConfig(BaseModel):
         if number is not None and not 1 <= number <= 1000:
             raise ValueError("must be a number from 1 to 1000, or a list of 1 to 1000 titles")
         return phases
+
+    @field_validator("documents")
+    @classmethod
+    def _document_ids(cls, documents: list[str] | None) -> list[str] | None:
+        if any(re.fullmatch(DOCUMENT_ID, document) is None for document in documents or []):
+            raise ValueError("must be ids of documents: doc_ and 32 of the characters 0-9 a-f")
+        return documents and list(dict.fromkeys(documents))
 
 
 def _says_what(schema: dict[str, Any]) -> None:

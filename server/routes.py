@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from server.accept import Accepted, NotResumable, QueueFull, ThreadBusy
 from server.access import owner
 from server.asked import new_invocation, refused, resumption
+from server.document_rows import DocumentsUnknown
 from server.health_routes import check_open
 from server.incoming import concerns
 from server.invocation import Invocation, Wish
@@ -45,7 +46,7 @@ async def start(request: Request, parts: Parts) -> Response:
     new = new_invocation(request, body, parts)
     try:
         accepted = await parts.store.accept(new, limit=parts.settings.max_concurrent_runs)
-    except (ThreadBusy, QueueFull) as error:
+    except (ThreadBusy, QueueFull, DocumentsUnknown) as error:
         raise refused(error, parts) from error
     if accepted.steered is not None:
         parts.dispatcher.want(accepted.steered, accepted.wish)

@@ -21,6 +21,7 @@ from server.database import StorageFailed
 from server.endings import Drained, failed, finished, how_it_failed
 from server.event_rows import Ending, Superseded
 from server.observing import Observe, Observers
+from server.owners import owned, owner_of
 
 if TYPE_CHECKING:
     from graph.turn import Turn
@@ -198,6 +199,8 @@ def _time_limit(invocation: Invocation, handle: TurnHandle, now: float) -> async
 
 def context_of(invocation: Invocation) -> Context:
     """The graph's part of the turn's configuration."""
-    config = invocation.config
+    config = dict(invocation.config)
+    if "documents" in config:
+        config["documents"] = [owned(owner_of(invocation.id), document) for document in config["documents"]]
     # A turn that an older version accepted knows less; `review` is none's, as nobody could answer it over HTTP.
     return Context(**{field.name: config[field.name] for field in fields(Context) if field.name in config})

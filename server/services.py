@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from server.data_folder import DataFolder
 from server.database import Database
 from server.dispatcher import Dispatcher, Dispatching
+from server.document_store import DocumentStore
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
@@ -62,6 +63,7 @@ class Services:
     dispatcher: Dispatching
     retention: Retention
     reports: ReportStore
+    documents: DocumentStore
     lifecycle: Lifecycle
     now: Callable[[], float]
     keys: KeyRing
@@ -136,12 +138,14 @@ def open_services(
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
+    documents = DocumentStore(database, now=now)
     engine = Engine(
         settings,
         checkpoints=partial(_open_checkpoints, folder, sealing),
         modules=("graph.checkpoints",),
         # A full-text index holds every word in the open: with a key it is built in memory.
         document_index=None if sealing.fingerprints else folder.document_index,
+        library=documents,
         ports=ports,
     )
     running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
@@ -151,5 +155,18 @@ def open_services(
     watch_database(metrics, database)
     watch_disk(metrics, folder.path)
     return Services(
-        settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys, metrics, traces
+        settings,
+        database,
+        store,
+        log,
+        engine,
+        dispatcher,
+        retention,
+        reports,
+        documents,
+        Lifecycle(),
+        now,
+        keys,
+        metrics,
+        traces,
     )

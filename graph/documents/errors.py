@@ -8,4 +8,4 @@ class DocumentsError(Exception):
 
 
 class UnreadableError(Exception):
-    """One file cannot be used; the message is the reason. It never leaves this package: the file is skipped."""
+    """One file cannot be used; the message is the reason, a clause such as `it has no text`."""

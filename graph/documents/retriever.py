@@ -32,22 +32,43 @@ def _unseen(done: int, total: int) -> None:
     """Nobody watches."""
 
 
-class DocumentsRetriever(BaseRetriever):
+class PassagesRetriever(BaseRetriever):
     """Finds the `k` passages that fit a question best, at most two of one file while others fit as well.
 
-    Made by `open_documents`. Each result has its text in `page_content`, and in `metadata`:
-    `title` (of the document, with its headings or page), `url` (path relative to the folder, with `#slug` or
-    `#page=N`) and `place` (heading path, `page N`, or empty for the opening).
+    Each result has its text in `page_content`, and in `metadata`: `title` (of the document, with its headings or
+    page), `url` (path of the file, with `#slug` or `#page=N`) and `place` (heading path, `page N`, or empty for the
+    opening).
 
     Raises:
         DocumentsError: the index cannot be searched, as it was closed or damaged.
     """
 
     k: int = Field(default=6, ge=1)
+    index: Index = Field(exclude=True, repr=False)
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        return self._found(query)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        return await asyncio.to_thread(self._found, query)
+
+    def _found(self, query: str) -> list[Document]:
+        match = match_query(query)
+        try:
+            hits = self.index.search(match, self.k, _OF_ONE_FILE) if match else []
+        except sqlite3.Error as error:
+            raise DocumentsError(f"The index of the documents cannot be searched: {error}.") from error
+        return [_result(hit) for hit in hits]
+
+
+class DocumentsRetriever(PassagesRetriever):
+    """Finds passages in the files of a folder; made by `open_documents`. Their paths are relative to the folder."""
+
     document_count: int = 0
     skipped: tuple[Skipped, ...] = ()
     root: Path = CORPUS
-    index: Index = Field(exclude=True, repr=False)
     _fresh_until: float = PrivateAttr(default=0.0)
     _refreshing: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
@@ -71,22 +92,6 @@ class DocumentsRetriever(BaseRetriever):
     def close(self) -> None:
         """Closes the index; afterwards nothing can be searched."""
         self.index.close()
-
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        return self._found(query)
-
-    async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
-    ) -> list[Document]:
-        return await asyncio.to_thread(self._found, query)
-
-    def _found(self, query: str) -> list[Document]:
-        match = match_query(query)
-        try:
-            hits = self.index.search(match, self.k, _OF_ONE_FILE) if match else []
-        except sqlite3.Error as error:
-            raise DocumentsError(f"The index of the documents cannot be searched: {error}.") from error
-        return [_result(hit) for hit in hits]
 
 
 def open_documents(

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from langchain_core.documents import Document
     from langchain_core.retrievers import BaseRetriever
 
+    from graph.documents import Skipped
+    from graph.documents.shelf import Shelf
     from graph.search.queries import Queries
     from graph.state import Usage
 
 _log = logging.getLogger(__name__)
 
+# The engine that searches the documents which a run names.
+UPLOADS = "uploads"
 FIRST_DELAY_SEC = 1.0
 MAX_DELAY_SEC = 30.0
 
@@ -61,18 +65,23 @@ class Found:
 
 @dataclass
 class Searcher:
-    """All engines of a process. `sleep` waits between two tries."""
+    """All engines of a process. `sleep` waits between two tries; `shelf` has the documents that a run may name."""
 
     engines: Sequence[Engine]
     budget: Budget = field(default_factory=Budget)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    shelf: Shelf | None = None
     _opened: dict[str, BaseRetriever] = field(default_factory=dict, init=False)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
-    async def search(self, queries: Queries, phase: int, progress: Progress) -> Found:
-        """What the engines find for a phase; never raises for one of them that fails."""
-        skipped = await self._refreshed(progress)
-        asked = [(engine, query) for engine in self.engines for query in self._queries(engine, queries)]
+    async def search(self, queries: Queries, phase: int, progress: Progress, documents: Sequence[str] = ()) -> Found:
+        """What the engines find for a phase, and what stands in `documents`; never raises for an engine that fails.
+
+        A document that is no longer there is told among the skipped ones. Raises what the library of documents does.
+        """
+        engines, missing = await self._engines(documents, progress)
+        skipped = [*missing, *await self._refreshed(engines, progress)]
+        asked = [(engine, query) for engine in engines for query in self._queries(engine, queries)]
         searched = await asyncio.gather(*(self._stored(engine, query, phase) for engine, query in asked))
         results = merged([one["results"] for one in searched], self.budget.results)
         return Found(results, list(searched), skipped)
@@ -83,6 +92,22 @@ class Searcher:
             close = getattr(retriever, "close", None)
             if callable(close):
                 close()
+
+    async def _engines(self, documents: Sequence[str], progress: Progress) -> tuple[Sequence[Engine], list[str]]:
+        """What one phase asks: the run's own documents first, and not what stands in for having none."""
+        if not documents:
+            return self.engines, []
+        if self.shelf is None:
+            return self.engines, ["The documents that this run names are not kept here."]
+        try:
+            retriever, missing = await self.shelf.opened(documents, progress)
+        except DocumentsError as error:
+            return [_failing(error), *self.engines], []
+        told = [_unread(one) for one in missing]
+        if retriever is None:
+            return self.engines, told
+        own = Engine(UPLOADS, lambda _: retriever, wide=True, durable=False, kept=False)
+        return [own, *(engine for engine in self.engines if not engine.stand_in)], told
 
     def _queries(self, engine: Engine, queries: Queries) -> Sequence[str]:
         return [queries.wide] if engine.wide else queries.narrow[: self.budget.queries]
@@ -131,25 +156,38 @@ class Searcher:
             await self.sleep(max(delay, min(failed.retry_after_sec or 0.0, MAX_DELAY_SEC)))
 
     async def _retriever(self, engine: Engine, progress: Progress) -> BaseRetriever:
+        if not engine.kept:
+            return engine.open(progress)
         async with self._opening:
             if engine.name not in self._opened:
                 self._opened[engine.name] = await asyncio.to_thread(engine.open, progress)
             return self._opened[engine.name]
 
-    async def _refreshed(self, progress: Progress) -> list[str]:
+    async def _refreshed(self, engines: Sequence[Engine], progress: Progress) -> list[str]:
         """Brings indices of files up to date, and tells which files cannot be read; an error shows at the search."""
         skipped: list[str] = []
-        for engine in self.engines:
+        for engine in engines:
             if not engine.wide:
                 continue
             try:
                 retriever = await self._retriever(engine, progress)
                 if isinstance(retriever, Refreshing):
                     await asyncio.to_thread(retriever.refresh, progress)
-                    skipped += [f"{one.path} could not be read: {one.reason}." for one in retriever.skipped]
+                    skipped += [_unread(one) for one in retriever.skipped]
             except Exception as error:  # noqa: BLE001 - the search that follows meets it again, and tells it
                 _log.warning("index_not_refreshed: %s", type(error).__name__)
         return skipped
+
+
+def _unread(one: Skipped) -> str:
+    return f"{one.path} could not be read: {one.reason}."
+
+
+def _failing(error: DocumentsError) -> Engine:
+    def fail(_: Progress) -> BaseRetriever:
+        raise error
+
+    return Engine(UPLOADS, fail, wide=True, durable=False, kept=False)
 
 
 def _silent(done: int, total: int) -> None:

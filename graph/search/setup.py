@@ -79,7 +79,8 @@ def _engine(name: str, setup: SearchSetup) -> Engine:
     }
     if (opener := openers.get(name)) is not None:
         local = name == "documents"
-        return Engine(name, lambda progress: opener(setup, progress), wide=local, durable=not local)
+        shipped = local and setup.documents_dir is None
+        return Engine(name, lambda progress: opener(setup, progress), wide=local, durable=not local, stand_in=shipped)
     return Engine(name, lambda _: _made(name))
 
 

@@ -11,6 +11,7 @@ import psycopg
 
 from server.database import DatabaseUnusable
 from server.dispatcher import Dispatching
+from server.document_store import DocumentStore
 from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
@@ -50,11 +51,13 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
     database = PostgresDatabase(parameters, sealing)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log, enqueue=Queue(parameters).put)
+    documents = DocumentStore(database, now=now)
     engine = Engine(
         settings,
         checkpoints=partial(_open_checkpoints, parameters, sealing),
         modules=("server.postgres.checkpoints",),
         document_index=None,
+        library=documents,
     )
     running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
     watch_database(metrics, database)
@@ -67,6 +70,7 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         _dispatching(settings, parameters, store, running, now, metrics),
         Retention(database, log, ttl_sec=settings.event_ttl_sec),
         ReportStore(database),
+        documents,
         Lifecycle(),
         now,
         keys,

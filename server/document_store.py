@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from graph.documents.apart import ApartReader, ReadDocument
+from graph.documents.apart import ApartReader
 from graph.documents.errors import UnreadableError
 from server.database import Database
 from server.document_rows import (
     StoredDocument,
     check_document_room,
+    document_content,
+    document_passages,
     insert_document,
     of_ids,
+    replace_passages,
     same_document,
     select_documents,
 )
 from server.owners import owned, public
+from server.sealing import PLAIN, Sealing
 from server.sql import Connection
 
 if TYPE_CHECKING:
@@ -38,8 +41,18 @@ class DocumentStore:
     It is a `graph.documents.library.Library` as well; there and in `delete` an id is the server's own.
     """
 
-    def __init__(self, database: Database, *, now: Callable[[], float], reader: ApartReader | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now: Callable[[], float],
+        sealing: Sealing = PLAIN,
+        reader: ApartReader | None = None,
+    ) -> None:
         self._database = database
+        self._sealing = sealing
+        # With a key, no passage may come to a disk in the open.
+        self.in_memory = bool(sealing.fingerprints)
         self._now = now
         self._reader = reader or ApartReader()
         # How many uploads each owner has under way, here.
@@ -50,10 +63,10 @@ class DocumentStore:
 
         Raises `UnreadableError`, `TooManyDocuments`.
         """
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+        digests = await asyncio.to_thread(self._sealing.digests, b"\0".join((name.encode(), content)))
 
         def known(connection: Connection) -> StoredDocument | None:
-            found = same_document(connection, owner, name, digest)
+            found = same_document(connection, owner, digests)
             if found is None:
                 check_document_room(connection, owner)
             return found
@@ -65,7 +78,6 @@ class DocumentStore:
             id=owned(owner, f"doc_{secrets.token_hex(16)}"),
             owner=owner,
             name=name,
-            digest=digest,
             size_bytes=len(content),
             created_at=self._now(),
             passages=read.passages,
@@ -75,7 +87,7 @@ class DocumentStore:
             # Asked again: the same upload may have come twice meanwhile, on another host too.
             if (found := known(connection)) is not None:
                 return found, False
-            insert_document(connection, new, content=content, read_by=READ_BY, packed=read.content)
+            insert_document(connection, new, digest=digests[0], content=content, read_by=READ_BY, packed=read.content)
             return new, True
 
         return await self._database.write(store, name="document", thread=_lock(owner))
@@ -108,38 +120,33 @@ class DocumentStore:
 
         found = await self._database.read(lambda connection: of_ids(connection, ids))
         # With its id, so that it is told from others of its name.
-        kept = [Kept(id, f"{public(id)}/{found[id].name}") for id in ids if id in found]
-        return kept, [Skipped(public(id), "it was deleted") for id in ids if id not in found]
+        why = {id: "it cannot be decrypted" if id in found else "it was deleted" for id in ids}
+        kept = [Kept(id, f"{public(id)}/{one.name}") for id in ids if (one := found.get(id)) and one.name is not None]
+        return kept, [Skipped(public(id), why[id]) for id in ids if id not in {one.id for one in kept}]
 
     async def passages(self, document_id: str) -> Iterable[Passage]:
-        """The passages of a document; none where it has gone meanwhile."""
+        """The passages of a document; none where it has gone meanwhile. Raises `StoredValueRefused`."""
         from graph.documents.packing import unpacked
 
-        query = "SELECT name, read_by, packed FROM documents WHERE id = ?"
+        query = "SELECT read_by FROM documents WHERE id = ?"
         row = await self._database.read(lambda connection: connection.execute(query, (document_id,)).fetchone())
-        if row is None:
-            return ()
-        if row["read_by"] < READ_BY and (again := await self._read_again(document_id, row["name"])) is not None:
-            return unpacked(again.content)
-        return unpacked(bytes(row["packed"]))
+        if row is not None and row[0] < READ_BY:
+            await self._read_again(document_id)
+        packed = await self._database.read(partial(document_passages, id=document_id))
+        return () if packed is None else unpacked(packed)
 
-    async def _read_again(self, document_id: str, name: str) -> ReadDocument | None:
-        """The document as the present version reads it; None where it does so no longer."""
-        query = "SELECT content FROM documents WHERE id = ?"
-        row = await self._database.read(lambda connection: connection.execute(query, (document_id,)).fetchone())
-        if row is None:
-            return None
+    async def _read_again(self, document_id: str) -> None:
+        """Reads a document as the present version does; where that cannot, it stays as it was read."""
+        document = await self.get(document_id)
+        content = await self._database.read(partial(document_content, id=document_id))
+        if document is None or document.name is None or content is None:
+            return
         try:
-            read = await self._reader.read(bytes(row["content"]), name)
+            read = await self._reader.read(content, document.name)
         except UnreadableError:
-            return None
-        await self._database.write(partial(_replace, document_id=document_id, read=read), name="document")
-        return read
-
-
-def _replace(connection: Connection, *, document_id: str, read: ReadDocument) -> None:
-    query = "UPDATE documents SET read_by = ?, passages = ?, packed = ? WHERE id = ?"
-    connection.execute(query, (READ_BY, read.passages, read.content, document_id))
+            return
+        store = partial(replace_passages, id=document_id, read_by=READ_BY, passages=read.passages, packed=read.content)
+        await self._database.write(store, name="document")
 
 
 def _lock(owner: str) -> str:

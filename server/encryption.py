@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -81,6 +83,13 @@ class Encryption:
         except (binascii.Error, ValueError) as error:
             raise StoredValueRefused from error
         return self.open(data, *place).decode()
+
+    def digests(self, plain: bytes) -> tuple[str, ...]:
+        """HMAC-SHA256 under each key: nobody without one can try a file that he knows."""
+        return tuple(
+            hmac.new(_derived(key, b"", "sameness", KEY_BYTES), plain, hashlib.sha256).hexdigest()
+            for key in self._keys.values()
+        )
 
     def _renew(self) -> None:
         salt = os.urandom(SALT_BYTES)

@@ -91,7 +91,7 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
     INSERT INTO sealing SELECT CASE WHEN EXISTS (SELECT 1 FROM invocations) THEN 'none' ELSE '' END;
     """,
     """
-    -- digest: SHA-256 of the content; read_by: the version of what read it; packed: its passages.
+    -- digest: of name and content; read_by: the version of what read it; packed: its passages.
     CREATE TABLE documents (
         n          INTEGER PRIMARY KEY AUTOINCREMENT,
         id         TEXT NOT NULL UNIQUE,
@@ -104,7 +104,7 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
         read_by    INTEGER NOT NULL,
         passages   INTEGER NOT NULL,
         packed     BLOB NOT NULL,
-        UNIQUE (owner, name, digest)
+        UNIQUE (owner, digest)
     );
     """,
 )

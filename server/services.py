@@ -138,7 +138,7 @@ def open_services(
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
-    documents = DocumentStore(database, now=now)
+    documents = DocumentStore(database, now=now, sealing=sealing)
     engine = Engine(
         settings,
         checkpoints=partial(_open_checkpoints, folder, sealing),

@@ -89,6 +89,7 @@ class Index:
 
     def __init__(self, place: str, folder: Path) -> None:
         self._lock = threading.RLock()
+        self._place = place
         self._db = sqlite3.connect(place, timeout=30, isolation_level=None, check_same_thread=False)
         # In a notebook nobody closes a retriever; Python 3.13 warns of a connection that is dropped open.
         weakref.finalize(self, self._db.close)
@@ -150,6 +151,9 @@ class Index:
         # Without a sync at each commit a power cut may lose the latest files, which are then read again.
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA foreign_keys = ON")
+        if self._place == ":memory:":
+            # Else a large sort would go by a file.
+            self._db.execute("PRAGMA temp_store = MEMORY")
         with self._transaction() as db:
             if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
                 self._create(folder)

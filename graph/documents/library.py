@@ -18,7 +18,13 @@ class Kept:
 
 
 class Library(Protocol):
-    """Where documents are kept. What its methods raise ends the run: a missing document is no error of theirs."""
+    """Where documents are kept. What its methods raise ends the run: a missing document is no error of theirs.
+
+    `in_memory`: nothing of them may be written to a disk.
+    """
+
+    @property
+    def in_memory(self) -> bool: ...
 
     async def find(self, ids: Sequence[str]) -> tuple[list[Kept], list[Skipped]]:
         """Those of the documents that are there, and the rest with the reason why they are not."""

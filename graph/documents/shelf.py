@@ -17,8 +17,8 @@ from graph.documents.update import Progress
 
 # Choices whose index is kept; one that is asked for again is built anew.
 _MOST = 32
-# SQLite's name for a database in a file of its own, which it removes when it is closed.
-_TEMPORARY = ""
+# SQLite's names for a database in memory, and for one in a file of its own that goes when it is closed.
+_MEMORY, _TEMPORARY = ":memory:", ""
 
 
 class Shelf:
@@ -47,7 +47,8 @@ class Shelf:
 
     async def _built(self, choice: tuple[Kept, ...], progress: Progress) -> PassagesRetriever:
         try:
-            index = await asyncio.to_thread(Index, _TEMPORARY, Path())
+            place = _MEMORY if self._library.in_memory else _TEMPORARY
+            index = await asyncio.to_thread(Index, place, Path())
             for done, kept in enumerate(choice):
                 progress(done, len(choice))
                 passages = await self._library.passages(kept.id)

@@ -35,8 +35,8 @@ class Engine:
     """One engine. `open` makes its retriever at the first search, in a thread; it is kept for the process's life.
 
     `wide`: it takes all words in one query, as an index does that ranks them. `durable`: an answer is stored as soon as
-    it is there, so that a crash does not ask, and pay, again. `stand_in`: it is asked where a run has no documents of
-    its own. Without `kept` it is one phase's, and `open` has the retriever at hand.
+    it is there, so that a crash does not ask, and pay, again. `stand_in`: it is asked where a run names no documents
+    of its own. Without `kept` it is one phase's, and `open` has the retriever at hand.
     """
 
     name: str

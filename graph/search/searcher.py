@@ -99,15 +99,16 @@ class Searcher:
             return self.engines, []
         if self.shelf is None:
             return self.engines, ["The documents that this run names are not kept here."]
+        others = [engine for engine in self.engines if not engine.stand_in]
         try:
             retriever, missing = await self.shelf.opened(documents, progress)
         except DocumentsError as error:
-            return [_failing(error), *self.engines], []
+            return [_failing(error), *others], []
         told = [_unread(one) for one in missing]
         if retriever is None:
-            return self.engines, told
+            return others, told
         own = Engine(UPLOADS, lambda _: retriever, wide=True, durable=False, kept=False)
-        return [own, *(engine for engine in self.engines if not engine.stand_in)], told
+        return [own, *others], told
 
     def _queries(self, engine: Engine, queries: Queries) -> Sequence[str]:
         return [queries.wide] if engine.wide else queries.narrow[: self.budget.queries]

@@ -51,7 +51,7 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
     database = PostgresDatabase(parameters, sealing)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log, enqueue=Queue(parameters).put)
-    documents = DocumentStore(database, now=now)
+    documents = DocumentStore(database, now=now, sealing=sealing)
     engine = Engine(
         settings,
         checkpoints=partial(_open_checkpoints, parameters, sealing),

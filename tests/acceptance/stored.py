@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 # What names one row for SQL.
-_ROW = {"events": "n = ? AND seq = ?", "invocations": "n = ?", "reports": "n = ?"}
+_ROW = {"events": "n = ? AND seq = ?", "invocations": "n = ?", "reports": "n = ?", "documents": "n = ?"}
 
 
 class Stored:

@@ -11,7 +11,7 @@ from client.errors import (
     StreamGone,
 )
 from client.events import Event
-from client.records import Invocation, Page, Report, Started, Status, Usage
+from client.records import Document, Invocation, Page, Report, Started, Status, Usage
 from client.requests import RunConfig
 from client.sync_client import ResearchClient
 
@@ -19,6 +19,7 @@ __all__ = [
     "AnswerNotUnderstood",
     "AsyncResearchClient",
     "ClientError",
+    "Document",
     "Event",
     "Invocation",
     "InvocationUnknown",

@@ -23,9 +23,10 @@ from client.connection import (
     trusts_environment,
     with_key,
 )
+from client.errors import RequestRefused
 from client.events import Event, MultitaskStrategy, Steering
 from client.fields import Fields
-from client.records import Invocation, Page, Report, Started, Status
+from client.records import Document, Invocation, Page, Report, Started, Status
 from client.requests import Request, RunConfig
 from client.stream import MAX_SILENCE_SEC, ServerAway, Stream, check
 
@@ -163,6 +164,25 @@ class AsyncResearchClient:
         """Turns, newest first, at most 200 a page."""
         return Page.of(await self.json(requests.page(thread_id, status, limit, cursor)))
 
+    async def upload_document(self, name: str, content: bytes) -> Document:
+        """Uploads a document for runs to search: a file's content, and its name, whose end says of what kind it is.
+
+        `RequestRefused` where it cannot be read (422) or is too large (413).
+        """
+        return Document.of(await self.json(requests.upload_document(name, content)))
+
+    async def documents(self) -> tuple[Document, ...]:
+        """All documents of the key, newest first."""
+        return Document.all_of(await self.json(requests.documents()))
+
+    async def delete_document(self, document_id: str) -> None:
+        """Deletes a document; one that has gone already is no error."""
+        try:
+            await self.send(requests.delete_document(document_id))
+        except RequestRefused as refused:
+            if refused.status != 404:
+                raise
+
     async def json(self, request: Request) -> Fields:
         """Sends until the server answers; its JSON object."""
         return json_object(await self.send(request))
@@ -179,6 +199,7 @@ class AsyncResearchClient:
                     content=request.content,
                     params=request.params,
                     headers=request.headers,
+                    timeout=request.timeout_sec,
                 )
                 if not away(response):
                     return answered(response)

@@ -19,6 +19,8 @@ LOST = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError
 DEFAULT_URL = "http://127.0.0.1:8088"
 KEY_VARIABLE = "RESEARCH_API_KEY"
 REQUEST_TIMEOUT_SEC = 30.0
+# The server answers when it has read the document, which it gives up behind two minutes.
+UPLOAD_TIMEOUT_SEC = 150.0
 CONNECT_TIMEOUT_SEC = 10.0
 
 _AWAY = frozenset({502, 503, 504})

@@ -127,3 +127,28 @@ class Report:
     @classmethod
     def of(cls, answer: Fields) -> Report:
         return cls(raw(answer, "invocation_id"), raw(answer, "markdown"), answer.get("partial") is True)
+
+
+@dataclass(frozen=True)
+class Document:
+    """An uploaded document; `passages` is into how many pieces it was cut, which are searched and cited."""
+
+    document_id: str
+    name: str
+    size_bytes: int
+    passages: int
+    created_at: datetime | None = None
+
+    @classmethod
+    def of(cls, record: Fields) -> Document:
+        return cls(
+            document_id=raw(record, "document_id"),
+            name=raw(record, "name"),
+            size_bytes=whole(record, "size_bytes"),
+            passages=whole(record, "passages"),
+            created_at=moment(record, "created_at"),
+        )
+
+    @classmethod
+    def all_of(cls, answer: Fields) -> tuple[Document, ...]:
+        return tuple(map(cls.of, parts(answer, "documents")))

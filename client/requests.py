@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 from urllib.parse import quote
 
+from client.connection import REQUEST_TIMEOUT_SEC, UPLOAD_TIMEOUT_SEC
 from client.events import MultitaskStrategy, Steering
 from client.records import Status
 
 
 class RunConfig(TypedDict, total=False):
-    """Settings of one turn; what is left out is the server's. `phases`: how many, or the titles of your own."""
+    """Settings of one turn; what is left out is the server's.
+
+    `phases`: how many, or the titles of your own. `documents`: ids of uploaded ones, for the run to search.
+    """
 
     phases: int | list[str]
     calls_per_phase: int
@@ -23,18 +27,20 @@ class RunConfig(TypedDict, total=False):
     run_timeout_sec: float
     token_budget: int
     model: str
+    documents: list[str]
 
 
 @dataclass(frozen=True)
 class Request:
     """One request. Sending it twice does no more than sending it once."""
 
-    method: Literal["GET", "POST", "DELETE", "PUT"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     json: Mapping[str, Any] | None = None  # Any: what JSON can hold
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
+    timeout_sec: float = REQUEST_TIMEOUT_SEC
 
 
 def start(
@@ -79,6 +85,19 @@ def report(invocation_id: str) -> Request:
 def page(thread_id: str | None, status: Status | None, limit: int, cursor: str | None) -> Request:
     asked = {"thread_id": thread_id, "status": status, "limit": str(limit), "cursor": cursor}
     return Request("GET", "/invocations", params={name: value for name, value in asked.items() if value is not None})
+
+
+def upload_document(name: str, content: bytes) -> Request:
+    """The same name and content again is no second document."""
+    return Request("POST", "/documents", params={"name": name}, content=content, timeout_sec=UPLOAD_TIMEOUT_SEC)
+
+
+def documents() -> Request:
+    return Request("GET", "/documents")
+
+
+def delete_document(document_id: str) -> Request:
+    return Request("DELETE", f"/documents/{quote(document_id, safe='')}")
 
 
 def path_of(invocation_id: str) -> str:

@@ -22,9 +22,10 @@ from client.connection import (
     trusts_environment,
     with_key,
 )
+from client.errors import RequestRefused
 from client.events import Event, MultitaskStrategy, Steering
 from client.fields import Fields
-from client.records import Invocation, Page, Report, Started, Status
+from client.records import Document, Invocation, Page, Report, Started, Status
 from client.requests import Request, RunConfig
 from client.stream import MAX_SILENCE_SEC, ServerAway, Stream, check
 
@@ -157,6 +158,25 @@ class ResearchClient:
         """Turns, newest first, at most 200 a page."""
         return Page.of(self.json(requests.page(thread_id, status, limit, cursor)))
 
+    def upload_document(self, name: str, content: bytes) -> Document:
+        """Uploads a document for runs to search: a file's content, and its name, whose end says of what kind it is.
+
+        `RequestRefused` where it cannot be read (422) or is too large (413).
+        """
+        return Document.of(self.json(requests.upload_document(name, content)))
+
+    def documents(self) -> tuple[Document, ...]:
+        """All documents of the key, newest first."""
+        return Document.all_of(self.json(requests.documents()))
+
+    def delete_document(self, document_id: str) -> None:
+        """Deletes a document; one that has gone already is no error."""
+        try:
+            self.send(requests.delete_document(document_id))
+        except RequestRefused as refused:
+            if refused.status != 404:
+                raise
+
     def json(self, request: Request) -> Fields:
         """Sends until the server answers; its JSON object."""
         return json_object(self.send(request))
@@ -173,6 +193,7 @@ class ResearchClient:
                     content=request.content,
                     params=request.params,
                     headers=request.headers,
+                    timeout=request.timeout_sec,
                 )
                 if not away(response):
                     return answered(response)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn, cast
+from typing import Annotated, NoReturn
 
 import httpx2
 import typer
@@ -16,6 +17,7 @@ from client.cli import looking, options
 from client.cli.following import EXIT_ERROR, EXIT_INTERRUPTED, Followed, follow_to_end
 from client.cli.place import Place, Reached
 from client.cli.session import Session
+from client.cli.uploads import with_uploads
 from client.cli.view import write_json
 from client.errors import ClientError
 from client.fields import printable
@@ -49,6 +51,7 @@ def run(
     inter: options.InterRest = None,
     time_limit: options.TimeLimit = None,
     budget: options.Budget = None,
+    files: options.Files = None,
     server: options.Server = "",
     data: options.Data = None,
     documents: options.Documents = None,
@@ -58,9 +61,9 @@ def run(
 
     Without a running server it brings its own, which it starts again if it crashes.
     """
-    config = _config(phases, calls, tokens, model, intra, inter, time_limit, budget)
+    config = options.config_of(phases, calls, tokens, model, intra, inter, time_limit, budget)
     place, session = Place(server, data, documents, embedded), Session.of_process()
-    raise typer.Exit(_run(session, place, topic_of(topic), thread, config, Followed(reports, as_json)))
+    raise typer.Exit(_run(session, place, topic_of(topic), thread, config, files or [], Followed(reports, as_json)))
 
 
 @app.command()
@@ -76,12 +79,14 @@ def start(
     inter: options.InterRest = None,
     time_limit: options.TimeLimit = None,
     budget: options.Budget = None,
+    files: options.Files = None,
     server: options.Server = "",
 ) -> None:
     """Start a run on a running server and print its id, without following it."""
-    config = _config(phases, calls, tokens, model, intra, inter, time_limit, budget)
+    config = options.config_of(phases, calls, tokens, model, intra, inter, time_limit, budget)
     session = Session.of_process()
     with session.reach(Place(server), tell=session.say, new=True, may_embed=False) as found:
+        config = with_uploads(found, config, files or [], session.say)
         started = found.client.start(topic_of(topic), thread_id=thread or None, config=config or None)
         session.remember(found, started.invocation_id, started.thread_id)
         _print_started(session, started, as_json)
@@ -99,8 +104,7 @@ def attach(
     """Come back to a run: its events from the start, then live, and its report at the end."""
     session = Session.of_process()
     view = session.view(as_json=as_json)
-    with closing(view), session.reach(Place(server, data), tell=view.say) as found:
-        meant = session.pick(found, invocation=invocation, thread=thread)
+    with closing(view), session.meant(Place(server, data), invocation, thread, tell=view.say) as (found, meant):
         session.remember(found, meant.invocation_id, meant.thread_id)
         code = follow_to_end(session, found, meant.invocation_id, Followed(reports, as_json), view)
     raise typer.Exit(code)
@@ -129,8 +133,7 @@ def steer(
 ) -> None:
     """Give a run a new direction, and follow it."""
     session = Session.of_process()
-    with session.reach(Place(server, data), tell=session.say, may_embed=not detach) as found:
-        meant = session.pick(found, invocation=invocation, thread=thread)
+    with session.meant(Place(server, data), invocation, thread, may_embed=not detach) as (found, meant):
         started = found.client.steer(
             meant.thread_id,
             message,
@@ -152,8 +155,7 @@ def cancel(
 ) -> None:
     """Stop a run; what it has stays as a partial report, and `research resume` goes on with it."""
     session = Session.of_process()
-    with session.reach(Place(server, data), tell=session.say) as found:
-        meant = session.pick(found, invocation=invocation, thread=thread)
+    with session.meant(Place(server, data), invocation, thread) as (found, meant):
         cancelled = found.client.cancel(meant.invocation_id, now=now)
         for _ in found.client.follow(meant.invocation_id, last_event_id=cancelled.last_event_id):
             pass
@@ -172,8 +174,7 @@ def resume(
 ) -> None:
     """Go on where a run stopped that failed, was cancelled or timed out, and follow it."""
     session = Session.of_process()
-    with session.reach(Place(server, data), tell=session.say, may_embed=not detach) as found:
-        meant = session.pick(found, invocation=invocation, thread=thread)
+    with session.meant(Place(server, data), invocation, thread, may_embed=not detach) as (found, meant):
         started = found.client.resume(meant.invocation_id)
         code = _go_on(session, found, started, detach, Followed(reports, as_json))
     raise typer.Exit(code)
@@ -207,12 +208,15 @@ def topic_of(given: str) -> str:
     return given.encode("utf-8", "replace").decode().strip() or DEFAULT_TOPIC
 
 
-def _run(session: Session, place: Place, topic: str, thread: str, config: RunConfig, how: Followed) -> int:
+def _run(
+    session: Session, place: Place, topic: str, thread: str, config: RunConfig, files: Sequence[Path], how: Followed
+) -> int:
     from client.cli.report_file import check_writable
 
     check_writable(how.reports, "reports")
     view = session.view(as_json=how.as_json)
     with closing(view), session.reach(place, tell=view.say, new=True) as found:
+        config = with_uploads(found, config, files, view.say)
         started = found.client.start(topic, thread_id=thread or None, config=config or None)
         session.remember(found, started.invocation_id, started.thread_id)
         return follow_to_end(session, found, started.invocation_id, how, view)
@@ -233,30 +237,6 @@ def _print_started(session: Session, started: Started, as_json: bool) -> None:
         write_json(session.out, started.__dict__)
     else:
         session.print(printable(started.invocation_id))
-
-
-def _config(
-    phases: int | None,
-    calls: int | None,
-    tokens: int | None,
-    model: str | None,
-    intra: float | None,
-    inter: float | None,
-    time_limit: float | None,
-    budget: int | None,
-) -> RunConfig:
-    """What was given of the turn's configuration."""
-    given = {
-        "phases": phases,
-        "calls_per_phase": calls,
-        "target_output_tokens": tokens,
-        "model": model,
-        "intra_phase_cooldown_sec": intra,
-        "inter_phase_cooldown_sec": inter,
-        "run_timeout_sec": time_limit,
-        "token_budget": budget,
-    }
-    return cast(RunConfig, {name: value for name, value in given.items() if value is not None})
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -24,8 +24,7 @@ def status(
 ) -> None:
     """Show where a run stands."""
     session = Session.of_process()
-    with session.reach(Place(server, data), tell=session.say) as found:
-        meant = session.pick(found, invocation=invocation, thread=thread)
+    with session.meant(Place(server, data), invocation, thread) as (found, meant):
         show(session, found, meant.invocation_id, as_json)
 
 
@@ -65,8 +64,7 @@ def report(
     from client.cli.tables import print_report
 
     session = Session.of_process()
-    with session.reach(Place(server, data), tell=session.say) as found:
-        meant = session.pick(found, invocation=invocation, thread=thread)
+    with session.meant(Place(server, data), invocation, thread) as (found, meant):
         text = found.client.report(meant.invocation_id)
     print_report(session, text, output, as_json)
 
@@ -77,8 +75,7 @@ def open_page(invocation: options.Invocation = "", thread: options.Thread = "", 
     import webbrowser
 
     session = Session.of_process()
-    with session.reach(Place(server), tell=session.say, may_embed=False) as found:
-        meant = session.pick(found, invocation=invocation, thread=thread)
+    with session.meant(Place(server), invocation, thread, may_embed=False) as (found, meant):
         address = f"{found.client.url}/#/runs/{meant.invocation_id}"
     session.print(address)
     if not webbrowser.open(address):

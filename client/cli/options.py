@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, cast
 
 import typer
+
+from client.requests import RunConfig
 
 
 def _folder(value: str | Path) -> Path:
@@ -37,6 +39,18 @@ Documents: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         parser=_folder, metavar="FOLDER", help="Your own documents, for an embedded server.", rich_help_panel=SERVER
+    ),
+]
+Files: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--document",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        metavar="FILE",
+        help="A document to upload for the run to search; may be given several times.",
+        rich_help_panel=RUN,
     ),
 ]
 Embedded: TypeAlias = Annotated[
@@ -81,3 +95,27 @@ Budget: TypeAlias = Annotated[
 Model: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME", help="offline, or openai:<name>.", rich_help_panel=RUN)
 ]
+
+
+def config_of(
+    phases: int | None,
+    calls: int | None,
+    tokens: int | None,
+    model: str | None,
+    intra: float | None,
+    inter: float | None,
+    time_limit: float | None,
+    budget: int | None,
+) -> RunConfig:
+    """What was given of the turn's configuration."""
+    given = {
+        "phases": phases,
+        "calls_per_phase": calls,
+        "target_output_tokens": tokens,
+        "model": model,
+        "intra_phase_cooldown_sec": intra,
+        "inter_phase_cooldown_sec": inter,
+        "run_timeout_sec": time_limit,
+        "token_budget": budget,
+    }
+    return cast(RunConfig, {name: value for name, value in given.items() if value is not None})

@@ -43,6 +43,20 @@ class Session:
         with reached(place, last, self.environ, tell, new=new, may_embed=may_embed) as found:
             yield found
 
+    @contextmanager
+    def meant(
+        self,
+        place: Place,
+        invocation: str,
+        thread: str,
+        *,
+        tell: Callable[[str], object] | None = None,
+        may_embed: bool = True,
+    ) -> Iterator[tuple[Reached, Invocation]]:
+        """The server and the run that is meant there. Raises `NothingRemembered`."""
+        with self.reach(place, tell=tell or self.say, may_embed=may_embed) as found:
+            yield found, self._pick(found, invocation, thread)
+
     def view(self, *, as_json: bool = False) -> View:
         """Live on a terminal, else lines."""
         if as_json:
@@ -68,7 +82,7 @@ class Session:
         except OSError as error:
             self.say(f"The run could not be remembered ({error.strerror}): name it with --invocation {invocation_id}.")
 
-    def pick(self, found: Reached, *, invocation: str, thread: str) -> Invocation:
+    def _pick(self, found: Reached, invocation: str, thread: str) -> Invocation:
         """The run that is meant: a named one, the newest of a thread, or the last one. Raises `NothingRemembered`."""
         if invocation:
             return found.client.get(invocation)

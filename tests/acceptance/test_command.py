@@ -74,6 +74,14 @@ def test_a_run_and_what_comes_after_it(research: Research) -> None:
     assert "not remembered" not in research("attach", "--invocation", record["invocation_id"])[1]
 
 
+def test_a_run_with_documents_of_its_own(research: Research) -> None:
+    (research.folder / "tides.md").write_text("# Tides\n\nThe moon raises the tides of the sea twice on every day.\n")
+    out, err = research("run", "What raises the tides?", "--document", "tides.md")
+    assert "Uploaded tides.md: 1 passage.\n" in err
+    assert "/tides.md" in (research.folder / out.strip()).read_text()
+    assert "no.md" in research("run", "Tides", "--document", "no.md", code=2)[1]
+
+
 def test_ctrl_c_detaches_and_attach_comes_back(research: Research) -> None:
     research.env.update(SLOW)
     with research.popen("run", "Bridges") as process:

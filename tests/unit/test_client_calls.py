@@ -14,6 +14,7 @@ import pytest
 from client import (
     AnswerNotUnderstood,
     AsyncResearchClient,
+    Document,
     Invocation,
     Page,
     Report,
@@ -35,6 +36,7 @@ RECORD = {
     "error": {"type": "Quota", "message": "no quota"},
     "new_field": 1,
 }
+DOCUMENT = {"document_id": "doc_1", "name": "owls.md", "size_bytes": 9, "passages": 2, "created_at": None}
 REPORT = {"invocation_id": "inv_1", "partial": True, "markdown": "# Owls\n"}
 
 
@@ -60,6 +62,9 @@ CALLS: list[tuple[str, Callable[[Any], Any], object, str, object]] = [
     ("report", lambda c: c.report("a/b"), REPORT, "GET /invocations/a%2Fb/report?format=json", Report),
     ("get", lambda c: c.get("inv_1"), RECORD, "GET /invocations/inv_1", Invocation),
     ("list", lambda c: c.list(thread_id="t"), {"invocations": [RECORD]}, "GET /invocations?thread_id=t&limit=50", Page),
+    ("upload", lambda c: c.upload_document("o w.md", b"# Owls"), DOCUMENT, "POST /documents?name=o+w.md", Document),
+    ("documents", lambda c: c.documents(), {"documents": [DOCUMENT]}, "GET /documents", tuple),
+    ("delete", lambda c: c.delete_document("doc/1"), None, "DELETE /documents/doc%2F1", type(None)),
 ]
 
 
@@ -84,6 +89,12 @@ def test_each_call_in_both_clients(
     for request in server.requests:
         assert f"{request.method} {request.url.raw_path.decode()}" == line
     assert server.requests[0].content == server.requests[1].content
+
+
+def test_a_document_that_has_gone_is_deleted() -> None:
+    server = Recorder({"detail": "No document of this id is kept."}, status=404)
+    with ResearchClient("http://server", transport=httpx2.MockTransport(server)) as client:
+        client.delete_document("doc_1")
 
 
 def test_a_steer_says_what_it_means() -> None:

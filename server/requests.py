@@ -23,9 +23,8 @@ DOCUMENT_ID: Final = r"doc_[0-9a-f]{32}"
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 # To JSON 3 and 3.0 are the same number.
-Whole = Annotated[
-    int, BeforeValidator(lambda value: int(value) if isinstance(value, float) and value % 1 == 0 else value)
-]
+_whole = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value % 1 == 0 else value)
+Whole = Annotated[int, _whole]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
@@ -59,12 +58,12 @@ class RunConfig(BaseModel):
             json_schema_extra={"anyOf": _PHASES},
         ),
     ] = None
-    calls_per_phase: Annotated[Whole, Field(ge=1, le=100)] | None = None
-    target_output_tokens: Annotated[Whole, Field(ge=16, le=100_000)] | None = None
+    calls_per_phase: Annotated[int, Field(ge=1, le=100), _whole] | None = None
+    target_output_tokens: Annotated[int, Field(ge=16, le=100_000), _whole] | None = None
     intra_phase_cooldown_sec: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
     inter_phase_cooldown_sec: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
     run_timeout_sec: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] | None = None
-    token_budget: Annotated[Whole, Field(ge=100, le=1_000_000_000)] | None = None
+    token_budget: Annotated[int, Field(ge=100, le=1_000_000_000), _whole] | None = None
     model: Annotated[ModelName | None, Field(description="The model of every role that `models` does not name.")] = None
     models: Annotated[dict[Role, ModelName] | None, Field(description="Models by role.")] = None
     documents: Annotated[

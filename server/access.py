@@ -20,6 +20,7 @@ from server.metrics import Metrics
 from server.problems import Problem, respond
 from server.settings import is_loopback
 
+MAX_TARGET_BYTES: Final = 8192
 COOKIE: Final = "research_session"
 SESSION_SEC: Final = 7 * 86_400
 
@@ -30,7 +31,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Access:
-    """Middleware: answers 401, 403, 421 or 429, or puts `owner` and `key` into the request's state."""
+    """Middleware: answers 401, 403, 414, 421 or 429, or puts `owner` and `key` into the request's state."""
 
     def __init__(
         self, app: ASGIApp, *, ring: KeyRing, hosts: frozenset[str], now: Callable[[], float], metrics: Metrics
@@ -52,6 +53,8 @@ class Access:
 
     def admit(self, scope: Scope, headers: Headers) -> None:
         """Lets the request in, with its `owner` and `key` in its state. Raises `Problem`."""
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
+            raise Problem(414, f"The path with its query has at most {MAX_TARGET_BYTES:,} bytes.")
         self._ring.reload()
         state = scope.setdefault("state", {})
         state["owner"], state["key"] = "", None

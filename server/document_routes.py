@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 
 from graph.documents.errors import UnreadableError
 from server.access import owner
+from server.bodies import read_body
 from server.document_rows import StoredDocument, TooManyDocuments
 from server.health_routes import check_open
 from server.owners import owned
@@ -87,18 +88,12 @@ def checked_document_name(name: str) -> str:
 
 
 async def read_document(request: Request) -> bytes:
-    """The body, read no further than `MAX_DOCUMENT_BYTES`. Raises `Problem`: 413, or 422 for none."""
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and (len(declared) > 15 or int(declared) > MAX_DOCUMENT_BYTES):
-        raise _too_large()
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_DOCUMENT_BYTES:
-            raise _too_large()
+    """The body, read no further than `MAX_DOCUMENT_BYTES`. Raises `Problem`: 408, 413, or 422 for none."""
+    too_large = f"The document is larger than {MAX_DOCUMENT_BYTES // 1024 // 1024} MiB."
+    body = await read_body(request, most=MAX_DOCUMENT_BYTES, too_large=too_large)
     if not body:
         raise _wrong("body", "is empty: send the file as it is")
-    return bytes(body)
+    return body
 
 
 @contextmanager
@@ -128,7 +123,3 @@ def _unknown() -> Problem:
 
 def _wrong(field: str, message: str) -> Problem:
     return Problem(422, f"{field}: {message}", errors=[{"field": field, "message": message}])
-
-
-def _too_large() -> Problem:
-    return Problem(413, f"The document is larger than {MAX_DOCUMENT_BYTES // 1024 // 1024} MiB.")

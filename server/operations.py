@@ -24,10 +24,12 @@ _PROBLEMS: Final = {
     401: "An API key is needed, or is wrong.",
     403: "The request comes from a page of another site.",
     404: "Never seen, or somebody else's.",
+    408: "The body did not come in time.",
     409: "The thread has a turn under way, there is nothing to resume, or no more documents can be kept.",
     410: "The events are past their retention; the record and the report are kept.",
     413: "The body is larger than 256 KiB, or a document than 10 MiB.",
     422: "Something that was sent does not fit; `errors` names the fields.",
+    414: "The path with its query is longer than 8,192 bytes.",
     421: "This server does not answer to this host name.",
     429: "Too many turns wait, or too many requests were made in a minute.",
     501: "This server lacks what makes a report of that form.",
@@ -36,7 +38,7 @@ _PROBLEMS: Final = {
 
 
 # Where keys, hosts or the storage have their say.
-_ANYWHERE: Final = (401, 403, 421, 429, 503)
+_ANYWHERE: Final = (401, 403, 414, 421, 429, 503)
 
 
 def ref(name: str) -> Schema:
@@ -176,7 +178,7 @@ OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
             },
             required=True,
         ),
-        "responses": _answers(_TAKES, 400, 409, 413, 422, 429),
+        "responses": _answers(_TAKES, 400, 409, 408, 413, 422, 429),
     },
     ("/invocations", "get"): {
         "parameters": [
@@ -200,7 +202,7 @@ OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
         "parameters": [_ID],
         "requestBody": _body("CancelRequest", {"now": {"value": {"mode": "now"}}}, required=False),
         "responses": _answers(
-            {200: _ok(_json("Record"), "The record; asked again, nothing changes.")}, 400, 404, 413, 422
+            {200: _ok(_json("Record"), "The record; asked again, nothing changes.")}, 400, 404, 408, 413, 422
         ),
     },
     (f"{INVOCATION}/resume", "post"): {
@@ -264,6 +266,7 @@ OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
                 201: _ok(_json("DocumentRecord"), "The document is kept.", {"Location": _NAMES["Location"]}),
             },
             409,
+            408,
             413,
             422,
         ),
@@ -280,7 +283,7 @@ OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
     ("/session", "get"): {"responses": _answers({200: _ok(_json("SessionInfo"), "Whose session this is.")})},
     ("/session", "post"): {
         "requestBody": _body("SignIn", {"key": {"value": {"key": "rk_…"}}}, required=True),
-        "responses": _answers({200: _ok(_json("SessionInfo"), "Signed in: a cookie.")}, 400, 413, 422),
+        "responses": _answers({200: _ok(_json("SessionInfo"), "Signed in: a cookie.")}, 400, 408, 413, 422),
     },
     ("/session", "delete"): {"responses": _answers({204: {"description": "Signed out: the cookie goes."}})},
     ("/liveness", "get"): {"responses": {"200": _ok(_json("Health", {"status": "alive"}), "The process is up.")}},

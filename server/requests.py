@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Type
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from graph.context import ModelName, Role
+from server.bodies import read_body
 from server.problems import Problem, invalid
 
 if TYPE_CHECKING:
@@ -156,11 +157,7 @@ async def _read(request: Request, model: type[Body], *, empty: Any = None) -> Bo
 
 async def read_json(request: Request, *, empty: Any = None) -> Any:
     """The JSON body of a request, read no further than 256 KiB; `empty` stands for no body, where that is allowed."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise Problem(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+    body = await read_body(request, most=MAX_BODY_BYTES, too_large=f"The body is larger than {MAX_BODY_BYTES} bytes.")
     if not body and empty is not None:
         return empty
     try:

@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 
 from server.app import create_app
+from server.connections import MAX_HEAD_BYTES, connections_of
 from server.logs import tell_of_forgotten_tasks
 from server.services import Services
 
@@ -26,7 +27,13 @@ def serve(services: Services, listener: socket.socket) -> None:
     """Serves on `listener`; returns behind SIGTERM or SIGINT, at the latest SHUTDOWN_GRACE_SEC + 2 s later."""
     # h11 even where httptools is installed: that answers HTTP/1.0, which proxies speak, in chunks (RFC 9112, 6.1).
     config = uvicorn.Config(
-        create_app(services), log_config=None, access_log=False, http="h11", timeout_graceful_shutdown=GOODBYE_SEC
+        create_app(services),
+        log_config=None,
+        access_log=False,
+        http=connections_of(services.settings.slow_client_sec),
+        ws="none",
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        timeout_graceful_shutdown=GOODBYE_SEC,
     )
     _Server(config, services).run(sockets=[listener])
 

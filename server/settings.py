@@ -80,6 +80,10 @@ class Settings(TraceSettings, ModelSettings, SearchSettings):
     shutdown_grace_sec: Annotated[
         float, Field(ge=0, le=3600, description="time that runs get to reach a checkpoint at SIGTERM")
     ] = 10
+    slow_client_sec: Annotated[
+        float,
+        Field(gt=0, le=3600, description="silence within a request, or of a reader, behind which a client is cut"),
+    ] = 60
     demo_mode: Annotated[bool, Field(description="1: the message 'crash' ends the process")] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="debug, info, warning or error")

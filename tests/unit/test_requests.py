@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +29,9 @@ def request(headers: list[tuple[str, str]] | None = None, query: str = "", body:
     async def receive() -> Message:
         return queue.pop(0)
 
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": raw, "query_string": query.encode()}
+    services = SimpleNamespace(settings=SimpleNamespace(slow_client_sec=60))
+    asked = {"type": "http", "method": "POST", "path": "/", "query_string": query.encode()}
+    scope: dict[str, Any] = {**asked, "headers": raw, "state": {"services": services}}
     return Request(scope, receive)
 
 

@@ -5,6 +5,7 @@
 # make demo: a run is killed, comes back, is steered and reported, on one screen.   make pictures: those of the README.
 # make audit: asks for known vulnerabilities of the locked packages.   make licences: writes docs/dependencies.md.
 # make torture [KILLS=200] [SEED=1]: kills the server at random under running turns, and checks every promise.
+# make fuzz [CASES=100000] [SEED=1]: random requests, and streams to the client: no 5xx, no traceback, nothing of others.
 # make soak [MINUTES=30] [SEED=1]: users, readers, a failing model and kills; memory, handles, disk and latency must not drift.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -18,9 +19,10 @@ override DOCUMENTS := $(value DOCUMENTS)
 KILLS ?= 200
 SEED ?= 1
 MINUTES ?= 30
+CASES ?= 100000
 STUDIO_PORT ?= 2024
 
-.PHONY: run demo serve studio pictures test bench torture soak check format openapi diagram lock audit licences clean
+.PHONY: run demo serve studio pictures test bench torture soak fuzz check format openapi diagram lock audit licences clean
 
 run: $(VENV)/.run
 	@$(BIN)/research run --embedded $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
@@ -51,6 +53,9 @@ torture: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -25,7 +25,7 @@ COOKIE: Final = "research_session"
 SESSION_SEC: Final = 7 * 86_400
 
 # What tells nothing of anybody's runs: probes, the page's own files, the description of the API, the way in.
-_OPEN: Final = frozenset({"/", "/liveness", "/readiness", "/session", "/docs", "/openapi.json"})
+OPEN_PATHS: Final = frozenset({"/", "/liveness", "/readiness", "/session", "/docs", "/openapi.json"})
 _OPEN_FILE: Final = re.compile(r"/web/[A-Za-z_]+\.(js|css|svg|html)")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -63,7 +63,7 @@ class Access:
         if scope["method"] not in _SAFE:
             self._check_origin(headers)
         path = scope["path"]
-        if not self._ring.required or path in _OPEN or _OPEN_FILE.fullmatch(path):
+        if not self._ring.required or path in OPEN_PATHS or _OPEN_FILE.fullmatch(path):
             return
         key = self._key_of(headers)
         if key is None:

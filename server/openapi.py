@@ -9,6 +9,8 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from server.access import COOKIE, OPEN_PATHS
+
 FILE: Final = Path(__file__).parents[1] / "openapi.json"
 
 
@@ -29,8 +31,20 @@ def document(app: FastAPI) -> dict[str, Any]:
     made["paths"] = {
         path: shown for path, shown in made["paths"].items() if path != "/" and not path.startswith("/web/")
     }
-    made["components"] = {"schemas": _schemas()}
+    made["components"] = {"schemas": _schemas(), "securitySchemes": _KEYS}
+    # With API_KEYS one of them is needed, without keys none.
+    made["security"] = [{}, *({name: []} for name in _KEYS)]
+    for path in OPEN_PATHS & made["paths"].keys():
+        for operation in made["paths"][path].values():
+            operation["security"] = []
     return made
+
+
+_KEYS: Final[dict[str, Any]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "An API key."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "What `POST /session` sets."},
+}
 
 
 def _schemas() -> dict[str, Any]:

@@ -16,11 +16,13 @@ from jsonschema_rs import Draft202012Validator
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from server.access import OPEN_PATHS
 from server.openapi import FILE, text
 from server.operations import OPERATIONS
 from tests.acceptance.client import Json, ResearchClient, of_type
 from tests.acceptance.event_shapes import FIELDS
 from tests.acceptance.server_process import ServerProcess
+from tests.acceptance.test_keys import BOB
 from tests.acceptance.transcript import events
 from tests.openai_stub.process import ModelStub
 
@@ -64,6 +66,12 @@ def _cases() -> Iterator[tuple[str, str, GenerationMode, bool]]:
                 yield from ((path, method, mode, known) for known in ([False, True] if "{" in path else [False]))
 
 
+def _without_documents(case: Case[Any]) -> None:
+    """No schema can say which documents there are."""
+    if isinstance(case.body, dict) and isinstance(config := case.body.get("config"), dict):
+        config.pop("documents", None)
+
+
 @pytest.mark.parametrize(("path", "method", "mode", "known"), list(_cases()))
 def test_a_request_made_from_the_document_gets_an_answer_that_is_in_it(
     fuzzed: ServerProcess, path: str, method: str, mode: GenerationMode, known: bool
@@ -80,6 +88,7 @@ def test_a_request_made_from_the_document_gets_an_answer_that_is_in_it(
         elif method == "get":
             # The stream of a turn that waits, which may be met by chance, does not end.
             case.headers["Accept"] = "application/json"
+        _without_documents(case)
         # Made right above, or wrong only by what is passed over as the protocol says: an unknown query, or the header
         # beside the query that wins over it.
         query = set(case.query or {})
@@ -88,6 +97,40 @@ def test_a_request_made_from_the_document_gets_an_answer_that_is_in_it(
         # No schema can say which bytes are a document that can be read.
         excluded += [positive_data_acceptance] if (path, method) == ("/documents", "post") else []
         case.call_and_validate(excluded_checks=excluded, timeout=20)
+
+    check()
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with keys, whose turns wait for one that rests."""
+    with ServerProcess(tmp_path_factory.mktemp("keyed") / "data", {**RUN, "API_KEYS": f"bob:{BOB}"}) as server:
+        with ResearchClient(server.url, headers={"x-api-key": BOB}) as client:
+            resting = {"phases": 2, "calls_per_phase": 2, "intra_phase_cooldown_sec": 86_400}
+            busy = client.post("Dams", config=resting)["invocation_id"]
+            client.read_stream(busy, until=of_type("cooldown"))
+        yield server
+
+
+KEY = {"x-api-key": BOB}
+
+
+@pytest.mark.parametrize(("path", "method"), [(path, method) for path, method in OPERATIONS if path != "/session"])
+def test_with_a_key_the_same_and_without_one_nothing(keyed: ServerProcess, path: str, method: str) -> None:
+    loaded: Any = schemathesis.openapi.from_url(f"{keyed.url}/openapi.json")
+
+    @settings(FUZZ, max_examples=5)
+    @given(case=loaded[path][method].as_strategy(generation_mode=GenerationMode.POSITIVE))
+    def check(case: Case[Any]) -> None:
+        case.headers["Accept"] = "application/json"
+        for name in ("Authorization", "x-api-key"):
+            case.headers.pop(name, None)
+        case.cookies.clear()
+        refused = case.call(timeout=20)
+        assert (refused.status_code == 401) == (path not in OPEN_PATHS), refused.text
+        _without_documents(case)
+        excluded: list[Any] = [positive_data_acceptance] if (path, method) == ("/documents", "post") else []
+        case.call_and_validate(excluded_checks=excluded, headers=KEY, timeout=20)
 
     check()
 

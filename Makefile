@@ -4,6 +4,7 @@
 # make bench: all benchmarks, a JSON line each, in about eight minutes.
 # make demo: a run is killed, comes back, is steered and reported, on one screen.   make pictures: those of the README.
 # make torture [KILLS=200] [SEED=1]: kills the server at random under running turns, and checks every promise.
+# make soak [MINUTES=30] [SEED=1]: users, readers, a failing model and kills; memory, handles, disk and latency must not drift.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -15,9 +16,10 @@ override TOPIC := $(value TOPIC)
 override DOCUMENTS := $(value DOCUMENTS)
 KILLS ?= 200
 SEED ?= 1
+MINUTES ?= 30
 STUDIO_PORT ?= 2024
 
-.PHONY: run demo serve studio pictures test bench torture check format openapi diagram lock clean
+.PHONY: run demo serve studio pictures test bench torture soak check format openapi diagram lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/research run --embedded $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
@@ -45,6 +47,9 @@ pictures: $(VENV)/.dev
 
 torture: $(VENV)/.dev
 	@$(BIN)/python -m tests.acceptance.torture --kills $(KILLS) --seed $(SEED)
+
+soak: $(VENV)/.dev
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -11,10 +11,10 @@ import json
 import statistics
 from datetime import datetime
 
-from benchmarks.memory import resident_kb
 from benchmarks.reader import read, stall
 from benchmarks.setting import server_over_stub
 from tests.acceptance.client import Json, ResearchClient
+from tests.acceptance.resources import resident_kb
 
 READERS, STALLED = 200, 20
 CALLS, TOKENS = 60, 300

@@ -6,24 +6,12 @@ A run here is 2 phases of 2 calls of 300 tokens.
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 from benchmarks.setting import server_over_stub
 from tests.acceptance.client import ResearchClient
+from tests.acceptance.resources import open_files, resident_kb
 
 PLAN: dict[str, object] = {"phases": 2, "calls_per_phase": 2}
-
-
-def resident_kb(pid: int) -> int:
-    """The resident memory of a process, in kB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-
-
-def open_files(pid: int) -> int:
-    """How many file handles a process holds."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def main(warm: int = 100, runs: int = 300) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from graph.clock import iso
+from graph.clock import elapsed, iso
 from graph.events import Event
 from graph.seen import Seen
 from graph.state import Finding, Pause, SourceList, State
@@ -70,7 +70,7 @@ class Boundaries:
             end
             | {
                 "attempt": self._seen.attempt,
-                "duration_sec": round(finding["ended_at"] - finding["started_at"], 3),
+                "duration_sec": elapsed(finding["started_at"], finding["ended_at"]),
                 "usage": finding["usage"],
                 "model": finding["model"],
                 "checkpoint_id": checkpoint_id,
@@ -99,7 +99,7 @@ def _phase_end(finding: Finding, plan: list[str], spent: list[Spent]) -> Event:
         "phase": finding["phase"],
         "total": len(plan),
         "title": plan[finding["phase"] - 1],
-        "duration_sec": round(finding["ended_at"] - finding["phase_started_at"], 3),
+        "duration_sec": elapsed(finding["phase_started_at"], finding["ended_at"]),
         "usage": total(row for row in spent if row["phase"] == finding["phase"]),
     }
 

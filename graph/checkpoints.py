@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -18,6 +18,11 @@ from graph.faults import reach
 from graph.strict_serde import StrictSerializer
 
 T = TypeVar("T")
+
+BUSY_MS: Final = 5000
+# To truncate the log, writers are held up until nobody reads it: not for long, as a backup reads for its whole time.
+TRUNCATE_MS: Final = 50
+TRUNCATE_RESTS_SEC: Final = (0.1, 0.3, 1.0)
 
 
 class CheckpointSaver(AsyncSqliteSaver):
@@ -72,14 +77,28 @@ class CheckpointSaver(AsyncSqliteSaver):
     async def adelete_thread(self, thread_id: str) -> None:
         """Erases a thread; its space goes back to the file system."""
         await self._write(self._erase(super().adelete_thread(thread_id)))
+        for rest in TRUNCATE_RESTS_SEC:
+            if await self._write(self._log_truncated()):
+                return
+            await asyncio.sleep(rest)
 
     async def _erase(self, deleting: Coroutine[Any, Any, None]) -> None:
         await deleting
-        # As a script: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
-        await self.conn.executescript("PRAGMA incremental_vacuum")
-        await self.conn.commit()
-        async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
-            await cursor.fetchall()
+        # A cursor that is open on this connection makes SQLite refuse both: readers hold this lock.
+        async with self.lock:
+            # As a script: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
+            await self.conn.executescript("PRAGMA incremental_vacuum")
+            await self.conn.commit()
+
+    async def _log_truncated(self) -> bool:
+        async with self.lock:
+            await self.conn.execute(f"PRAGMA busy_timeout = {TRUNCATE_MS}")
+            try:
+                async with self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                    row = await cursor.fetchone()
+                return row is not None and row[0] == 0
+            finally:
+                await self.conn.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
 
 def is_cancelled(writes: Sequence[tuple[str, Any]]) -> bool:

@@ -46,6 +46,10 @@ class Failure:
     overflow: bool = False
 
 
+_LIMITING = "The model endpoint is limiting requests (429)."
+_USED_UP = "The model endpoint says that the quota is used up (429)."
+# What is said of every answer 429.
+RATE_LIMITED = frozenset({_LIMITING, _USED_UP})
 _REFUSALS = {
     400: "The model endpoint did not accept the request (400).",
     401: "The model endpoint refused the API key (401): check OPENAI_API_KEY.",
@@ -96,8 +100,8 @@ def _overflows(error: BaseException) -> bool:
 def _of_status(kind: str, status: int, error: BaseException) -> Failure:
     if status == 429:
         if getattr(error, "code", None) == "insufficient_quota":
-            return Failure(kind, "The model endpoint says that the quota is used up (429).", transient=False)
-        return Failure(kind, "The model endpoint is limiting requests (429).", True, True, _retry_after(error))
+            return Failure(kind, _USED_UP, transient=False)
+        return Failure(kind, _LIMITING, True, True, _retry_after(error))
     if status in _TRANSIENT_STATUS or status >= 500:
         return Failure(
             kind, f"The model endpoint failed ({status}).", transient=True, retry_after_sec=_retry_after(error)

@@ -15,6 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphDrained
 
 from graph.checkpoints import CheckpointSaver, is_cancelled, open_checkpoints
+from graph.clock import elapsed
 from graph.context import Context
 from graph.control import TurnControl
 from graph.directive import Directive
@@ -160,7 +161,7 @@ class _Driver:
         if turn.steered_by is not None:
             yield self._told(self._steering(turn.steered_by))
         result = turn.result
-        last = ended(result, duration_sec=self._now() - opening.began, report_url=None, prices=self._prices)
+        last = ended(result, duration_sec=elapsed(opening.began, self._now()), report_url=None, prices=self._prices)
         yield self._told(last | {"report": result.report})
 
     def _steering(self, steer: Directive) -> Event:

@@ -13,9 +13,9 @@ from graph.boundaries import Boundaries
 from graph.context import Context, roles
 from graph.events import TERMINAL, Event
 from graph.plan import plan_titles
+from graph.progress import is_planned
 from graph.seen import Seen
 from graph.state import Input, Output, State, Steering
-from graph.turn import is_planned
 from graph.turn_events import EntryMode, run_start
 
 if TYPE_CHECKING:

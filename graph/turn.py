@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from langgraph.errors import GraphDrained
 from langgraph.types import Command
@@ -15,6 +16,7 @@ from graph.context import Context, roles
 from graph.control import TurnControl
 from graph.directive import Directive
 from graph.events import Event
+from graph.progress import Progress, is_planned, progress_of
 from graph.report import Report, markdown_of
 from graph.reporting import report_of, why_partial
 from graph.seen import Seen
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
     from graph.prices import Prices
 
+
+# How often a cooldown is measured anew.
+LOOK_SEC: Final = 10.0
 
 # Answers the question that stands behind a phase: {"kind": "review", phase, total, title, text, next}.
 Review = Callable[[Mapping[str, Any]], Awaitable[Directive]]
@@ -51,16 +56,6 @@ class TurnResult:
     @property
     def report(self) -> str:
         return markdown_of(self.document) if self.document else ""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a thread's present topic has come."""
-
-    completed_phases: int
-    total_phases: int
-    completed_subcalls: int
-    in_progress_phase: int | None
 
 
 class Turn:
@@ -194,18 +189,28 @@ class Turn:
         asked = question.value
         if asked.get("kind") == "review" and self._review is not None and not self._control.pending:
             self._control.request(await self._review(asked))
-        while asked.get("kind") == "cooldown" and not self._control.pending:
-            if self._control.drain_requested:
-                raise GraphDrained(self._control.drain_reason or "shutdown")
-            rest = asked.get("resume_at", 0.0) - self._now()
-            if rest <= 0:
-                break
-            await self._control.wait(rest)
+        if asked.get("kind") == "cooldown":
+            await self._rest(asked)
         directive = self._control.take() or Directive()
         if directive.action == "steer":
             # Its events belong to a stream of their own.
             self.steered_by, directive = directive, Directive(action="stop", cause="steering")
         return directive
+
+    async def _rest(self, pause: Mapping[str, Any]) -> None:
+        """Waits for a cooldown's end, or for somebody's wish.
+
+        By two clocks, whichever is there first: one may be set back, the other stands still in a suspended machine.
+        """
+        timer = asyncio.get_running_loop().time
+        ends = timer() + pause.get("duration_sec", 0.0)
+        while not self._control.pending:
+            if self._control.drain_requested:
+                raise GraphDrained(self._control.drain_reason or "shutdown")
+            rest = min(pause.get("resume_at", 0.0) - self._now(), ends - timer())
+            if rest <= 0:
+                break
+            await self._control.wait(min(rest, LOOK_SEC))
 
     async def _parts(
         self, step: Input | Command[Any] | None
@@ -235,23 +240,6 @@ class Turn:
         elif is_planned(data["next"]):
             self._state = data["values"]
             yield from self._boundaries.committed(self._state, _checkpoint_id(data["config"]), data["next"])
-
-
-def progress_of(state: State) -> Progress:
-    """How far the thread's present topic has come, by its committed state; zeros where it has none."""
-    total = len(state.get("plan", []))
-    phase = state.get("phase", 1)
-    return Progress(
-        completed_phases=min(phase - 1, total),
-        total_phases=total,
-        completed_subcalls=len(findings_of_line(state)),
-        in_progress_phase=phase if phase <= total else None,
-    )
-
-
-def is_planned(following: Collection[str]) -> bool:
-    """Whether a checkpoint shows the turn's own state: before its plan is made, it shows the last turn's."""
-    return not {"__start__", "plan"} & set(following)
 
 
 def _checkpoint_id(config: RunnableConfig | None) -> str:

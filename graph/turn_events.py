@@ -75,7 +75,7 @@ def ended(result: TurnResult, *, duration_sec: float, report_url: str | None, pr
     return {
         "type": "run_complete",
         "phases_completed": result.phases_completed,
-        "duration_sec": round(duration_sec, 3),
+        "duration_sec": duration_sec,
         "usage": result.usage,
         "usage_by_role": usage["by_role"],
         "cost": usage["cost"],

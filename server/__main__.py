@@ -12,6 +12,7 @@ import socket  # noqa: E402
 import sys  # noqa: E402
 from contextlib import AbstractContextManager, nullcontext  # noqa: E402
 
+from server import commands  # noqa: E402
 from server.data_folder import DataFolder, DataFolderUnusable  # noqa: E402
 from server.database import DatabaseUnusable  # noqa: E402
 from server.keys import KeysUnusable  # noqa: E402
@@ -31,9 +32,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--role", choices=("all", "api", "worker"), help="what this process does; comes before ROLE")
-    parser.add_argument("command", nargs="?", choices=("keys",), help="keys add|list|revoke: the API keys in DATA_DIR")
-    if sys.argv[1:2] == ["keys"]:
-        return _keys(sys.argv[2:])
+    parser.add_argument("command", nargs="?", choices=commands.COMMANDS, help=commands.HELP)
+    if sys.argv[1:2] and sys.argv[1] in commands.COMMANDS:
+        return commands.run(sys.argv[1], sys.argv[2:])
     asked = {name: value for name, value in vars(parser.parse_args()).items() if value and name != "command"}
     # Until the server has a handler of its own there is nothing to wind down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -45,16 +46,6 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
-
-
-def _keys(arguments: list[str]) -> int:
-    from server import key_commands
-
-    try:
-        return key_commands.main(arguments, read_settings().data_dir)
-    except SettingsInvalid as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
 
 
 def _folder(settings: Settings) -> AbstractContextManager[DataFolder | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from graph.events import Event
 from server.event_rows import Ending, Written, end, insert
@@ -25,7 +25,11 @@ class ThreadBusy(Exception):
 
 
 class QueueFull(Exception):
-    """Too many turns wait: on this thread, or on the server."""
+    """Too many turns wait; `limit` says where."""
+
+    def __init__(self, limit: Literal["thread", "server", "key_turns"], message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class NotResumable(Exception):
@@ -161,12 +165,12 @@ def _repeated(connection: Connection, new: NewInvocation) -> Accepted | None:
 def _check_room(connection: Connection, new: NewInvocation, waiting: int, limit: int) -> bool:
     """Whether the server is full, so that the new turn has to wait."""
     if waiting >= MAX_WAITING_ON_THREAD:
-        raise QueueFull(f"{MAX_WAITING_ON_THREAD} turns wait on thread {public(new.thread_id)} already.")
+        raise QueueFull("thread", f"{MAX_WAITING_ON_THREAD} turns wait on thread {public(new.thread_id)} already.")
     _check_own_room(connection, new)
     count = "SELECT status, count(*) FROM invocations WHERE status IN ('queued', 'running') GROUP BY status"
     unfinished = {row[0]: int(row[1]) for row in connection.execute(count)}
     if unfinished.get("queued", 0) >= MAX_QUEUED:
-        raise QueueFull(f"{MAX_QUEUED} turns wait on this server already.")
+        raise QueueFull("server", f"{MAX_QUEUED} turns wait on this server already.")
     return sum(unfinished.values()) >= limit
 
 
@@ -177,7 +181,7 @@ def _check_own_room(connection: Connection, new: NewInvocation) -> None:
     count = "SELECT count(*) AS turns FROM invocations WHERE status IN ('queued', 'running') AND owner = ?"
     row = connection.execute(count, (owner_of(new.thread_id),)).fetchone()
     if row is not None and int(row[0]) >= new.max_unfinished:
-        raise QueueFull(f"This key may have {new.max_unfinished} unfinished turns, and has them.")
+        raise QueueFull("key_turns", f"This key may have {new.max_unfinished} unfinished turns, and has them.")
 
 
 def _store(connection: Connection, new: NewInvocation) -> Invocation:

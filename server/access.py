@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.key_ring import KeyRing
 from server.keys import NAME, Key
+from server.metrics import Metrics
 from server.problems import Problem, respond
 from server.settings import is_loopback
 
@@ -31,11 +32,14 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 class Access:
     """Middleware: answers 401, 403, 421 or 429, or puts `owner` and `key` into the request's state."""
 
-    def __init__(self, app: ASGIApp, *, ring: KeyRing, hosts: frozenset[str], now: Callable[[], float]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, ring: KeyRing, hosts: frozenset[str], now: Callable[[], float], metrics: Metrics
+    ) -> None:
         self._app = app
         self._ring = ring
         self._hosts = hosts
         self._now = now
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -62,6 +66,7 @@ class Access:
         if key is None:
             raise unauthorized()
         if (wait := self._ring.wait_for(key)) > 0:
+            self._metrics.limited["key_rate"].inc()
             raise Problem(
                 429,
                 f"This key may make {key.per_minute} requests a minute.",

@@ -10,6 +10,7 @@ from starlette.types import Lifespan
 
 from server import health_routes, openapi, problems, report_routes, routes, session_routes, thread_routes, web_routes
 from server.access import Access
+from server.incoming import Incoming
 from server.services import Services
 
 
@@ -27,8 +28,14 @@ def create_app(services: Services) -> FastAPI:
     app = routed(lifespan, worker=services.settings.role == "worker")
     app.state.services = services
     app.add_middleware(
-        Access, ring=services.keys, hosts=allowed_hosts(services.settings.allowed_hosts), now=services.now
+        Access,
+        ring=services.keys,
+        hosts=allowed_hosts(services.settings.allowed_hosts),
+        now=services.now,
+        metrics=services.metrics,
     )
+    # The outermost, as the last one added.
+    app.add_middleware(Incoming, metrics=services.metrics)
     return app
 
 

@@ -64,9 +64,10 @@ def resumption(request: Request, stopped: Invocation, parts: Services) -> NewInv
     )
 
 
-def refused(error: ThreadBusy | NotResumable | QueueFull) -> Problem:
+def refused(error: ThreadBusy | NotResumable | QueueFull, parts: Services) -> Problem:
     """The answer to a turn that could not be taken."""
     if isinstance(error, QueueFull):
+        parts.metrics.limited[error.limit].inc()
         return Problem(429, str(error), headers={"Retry-After": "30"})
     return Problem(409, str(error))
 

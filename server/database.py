@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar, cast
 
+from server.metrics import Metrics
 from server.sql import Connection
 
 T = TypeVar("T")
@@ -61,11 +63,17 @@ class Database(ABC):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._write_all, name="database-writer", daemon=True)
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="database-reader")
+        self.metrics = Metrics()
 
     def start(self) -> None:
         """Starts the writer on behalf of the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Writes that wait for the transaction behind the present one."""
+        return len(self._jobs)
 
     @abstractmethod
     def write_now(self, work: Callable[[Connection], T]) -> T:
@@ -139,7 +147,10 @@ class Database(ABC):
                 self._jobs.clear()
             if not batch:
                 return
+            began = time.perf_counter()
             self._commit(batch)
+            failed = any(isinstance(job.error, StorageFailed) for job in batch)
+            self.metrics.committed(batch, time.perf_counter() - began, failed=failed)
             assert self._loop is not None
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 self._loop.call_soon_threadsafe(_settle_all, batch)

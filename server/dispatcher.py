@@ -122,7 +122,7 @@ class Dispatcher:
         try:
             await self._store.requeue(invocation)
         except StorageFailed as error:
-            _log.error("requeue_failed", invocation=invocation.id, reason=str(error))
+            _log.error("requeue_failed", invocation_id=invocation.id, reason=str(error))
             self._give_back_later(invocation)
         finally:
             self._turns.pop(invocation.id, None)

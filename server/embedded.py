@@ -51,7 +51,8 @@ def research_router(settings: Settings | None = None, *, ports: Ports | None = N
     async def bind(request: Request) -> None:
         services = request.state.services = running[0]
         hosts = allowed_hosts(chosen.allowed_hosts)
-        Access(router, ring=services.keys, hosts=hosts, now=services.now).admit(request.scope, request.headers)
+        access = Access(router, ring=services.keys, hosts=hosts, now=services.now, metrics=services.metrics)
+        access.admit(request.scope, request.headers)
 
     router = APIRouter(lifespan=lifespan, dependencies=[Depends(bind)])
     router.include_router(health_routes.router)

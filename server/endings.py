@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
+from graph.clock import elapsed
 from graph.turn_events import ended, expected_failure, run_failed
 from server.event_rows import Ending
 from server.owners import public
@@ -30,7 +31,7 @@ def finished(invocation: Invocation, result: TurnResult, now: float, prices: Pri
     """The end of a turn that did its plan, or wound down. `now` is Unix seconds."""
     event = ended(
         result,
-        duration_sec=now - (invocation.started_at or now),
+        duration_sec=elapsed(invocation.started_at or now, now),
         report_url=report_url(invocation.id),
         prices=prices,
     )
@@ -38,7 +39,7 @@ def finished(invocation: Invocation, result: TurnResult, now: float, prices: Pri
     return _with_report(Ending(event, status, spent=result.spent), result.document)
 
 
-def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
+def how_it_failed(error: Exception) -> dict[str, str]:
     """`{type, message}` of what ended a turn, in words that hold no secret. Raises `Drained` where nothing failed."""
     from langgraph.errors import GraphDrained
 
@@ -49,9 +50,9 @@ def how_it_failed(error: Exception, invocation: Invocation) -> dict[str, str]:
     if (expected := expected_failure(error)) is not None:
         return expected
     if isinstance(error, CheckpointRefused):
-        _log.error("checkpoint_refused", thread=invocation.thread_id, invocation=invocation.id, reason=str(error))
+        _log.error("checkpoint_refused", reason=str(error))
         return {"type": "CheckpointRefused", "message": str(error)}
-    _log.error("turn_failed", thread=invocation.thread_id, invocation=invocation.id, exc_info=error)
+    _log.error("turn_failed", exc_info=error)
     return {"type": type(error).__name__, "message": "The run met an unexpected error; the server's log tells more."}
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from graph.events import Event
 from graph.turn_events import stamped
 from server.database import into
-from server.event_rows import Ending, Written, append, end, frames_behind, keys_and_tail, waiting_steers
+from server.event_rows import Ending, EventsRemoved, Written, append, end, frames_behind, keys_and_tail, waiting_steers
 from server.invocation import Invocation, find
+from server.metrics import Metrics
 
 if TYPE_CHECKING:
     from server.database import Database
@@ -31,37 +32,39 @@ MAX_WAITING: Final = 512
 
 
 class LiveStream:
-    """The newest frames of one invocation in memory, for the readers that keep up. Lives while anybody uses it."""
+    """The newest frames of one invocation in memory, for the readers that keep up. Lives while anybody uses it.
+
+    `last` is the highest number that was shown, 0 where none was.
+    `shown_at`: since when, in `perf_counter` seconds, there is something that waiting readers have not been woken for.
+    """
 
     def __init__(self, *, closed: bool = False) -> None:
         self.status: Status | None = None
         self.closed = closed
         self.users = 0
-        self._last = 0
+        self.last = 0
         self._frames: list[bytes] = []
+        self._forgotten = False
         self._changed = asyncio.Event()
         self._woken_at = 0.0
+        self.shown_at = 0.0
         self._waking: asyncio.TimerHandle | None = None
-
-    @property
-    def last(self) -> int:
-        """The highest number that was shown, 0 where none was."""
-        return self._last
 
     def since(self, position: int) -> list[bytes] | None:
         """The frames behind number `position`, which the reader has up to; None where some are not in memory."""
-        behind = self._last - position
-        if behind > len(self._frames):
+        behind = self.last - position
+        # Forgotten before its end was seen: only the disk can tell.
+        if behind > len(self._frames) or (self._forgotten and self.status is None):
             return None
         return self._frames[-behind:] if behind > 0 else []
 
     def show(self, written: Written) -> None:
         """Takes in what is on disk now; what it has, or lacks the frames before, changes nothing."""
-        new = written.last - self._last
+        new = written.last - self.last
         if new > len(written.frames):
             self._frames.clear()
         self._frames.extend(written.frames[-new:] if new > 0 else [])
-        self._last = max(self._last, written.last)
+        self.last = max(self.last, written.last)
         if len(self._frames) > 2 * RING_FRAMES:
             del self._frames[:-RING_FRAMES]
         self.status = written.status or self.status
@@ -75,12 +78,14 @@ class LiveStream:
     def forget(self) -> None:
         """Drops what is in memory: readers go to the disk, and learn there that the events are gone."""
         self._frames.clear()
+        self._forgotten = True
         self._wake()
 
     def _wake_in_turn(self) -> None:
         """Wakes the readers at once, or when they have rested from the last time: many frames then go in one write."""
         if self._waking is not None:
             return
+        self.shown_at = time.perf_counter()
         loop = asyncio.get_running_loop()
         rest = self._woken_at + min(LONGEST_REST_SEC, self.users * REST_SEC_A_READER) - loop.time()
         if rest <= 0:
@@ -108,9 +113,15 @@ class EventLog:
     """
 
     def __init__(
-        self, database: Database, *, now: Callable[[], float] = time.time, uptime: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        *,
+        now: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
     ) -> None:
         self._database = database
+        self.metrics = metrics or Metrics()
         self.now = now
         self._uptime = uptime
         self._live: dict[str, LiveStream] = {}
@@ -157,6 +168,9 @@ class EventLog:
                 settled(None, error)
                 return
             for invocation_id, written in result[1].items():
+                self.metrics.events.inc(len(written.frames))
+                if written.status is not None:
+                    self.metrics.ended[written.status].inc()
                 if (live := self._live.get(invocation_id)) is not None:
                     live.show(written)
             settled(result[0], None)
@@ -196,9 +210,12 @@ class EventLog:
 
         def read(connection: Connection) -> tuple[Invocation | None, list[bytes] | None]:
             invocation = find(connection, "WHERE id = ?", invocation_id)
-            if invocation is None or invocation.events_removed:
+            if invocation is None:
+                return None, None
+            try:
+                return invocation, frames_behind(connection, invocation.n, position)
+            except EventsRemoved:
                 return invocation, None
-            return invocation, frames_behind(connection, invocation.n, position)
 
         return await self._database.read(read)
 
@@ -222,6 +239,7 @@ class StreamWriter:
         self._invocation = invocation
         self._gathered: list[Event] = []
         self._writing = False
+        self._began = 0.0
         self._error: Exception | None = None
         self._settled = asyncio.Event()
         self._settled.set()
@@ -229,6 +247,8 @@ class StreamWriter:
     def put(self, event: Event) -> None:
         """Takes the stream's next event; returns before it is on disk. Raises what an earlier write met."""
         self._raise_error()
+        if not self._gathered:
+            self._began = time.perf_counter()
         self._gathered.append(self._log.stamped(event))
         self._settled.clear()
         if not self._writing:
@@ -263,13 +283,18 @@ class StreamWriter:
 
     def _write(self) -> None:
         events, self._gathered, self._writing = self._gathered, [], True
+        began = self._began
 
         def work(connection: Connection) -> tuple[None, Mapping[str, Written]]:
             return None, {self._invocation.id: append(connection, self._invocation, events)}
 
-        self._log.submit(work, self._written, name="events", thread=self._invocation.thread_id, alone=False)
+        def written(_: None, error: Exception | None) -> None:
+            self._log.metrics.commit_lag.observe(time.perf_counter() - began)
+            self._written(error)
 
-    def _written(self, _: None, error: Exception | None) -> None:
+        self._log.submit(work, written, name="events", thread=self._invocation.thread_id, alone=False)
+
+    def _written(self, error: Exception | None) -> None:
         self._writing = False
         self._error = error
         if self._gathered and error is None:

@@ -123,11 +123,13 @@ def waiting_steers(connection: Connection, thread_id: str) -> list[str]:
 
 def frames_behind(connection: Connection, n: int, position: int) -> list[bytes]:
     """Up to 2,000 frames of stream `n` behind number `position`. Raises `EventsRemoved`."""
+    query = "SELECT seq, data FROM events WHERE n = ? AND seq > ? ORDER BY seq LIMIT ?"
+    frames = [frame(row[0], row[1]) for row in connection.execute(query, (n, position, READ_FRAMES))]
+    # Asked last: a removal marks the turn before it takes the first event, so without a mark none is missing.
     row = connection.execute("SELECT events_removed FROM invocations WHERE n = ?", (n,)).fetchone()
     if row is None or row[0]:  # no row: the thread was erased
         raise EventsRemoved
-    query = "SELECT seq, data FROM events WHERE n = ? AND seq > ? ORDER BY seq LIMIT ?"
-    return [frame(row[0], row[1]) for row in connection.execute(query, (n, position, READ_FRAMES))]
+    return frames
 
 
 def keys_and_tail(connection: Connection, n: int) -> tuple[list[str], list[Event]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
+from server.measured import scraped
 from server.problems import Problem, ProblemRoute
 from server.services import Parts, Services
 
@@ -22,6 +23,13 @@ async def readiness(parts: Parts) -> dict[str, str]:
     check_open(parts)
     await parts.store.probe()
     return {"status": "ready"}
+
+
+@router.get("/metrics")
+async def metrics(request: Request, parts: Parts) -> Response:
+    """What this process counts and measures, for Prometheus."""
+    text, media_type = await scraped(parts, request.headers.get("accept", ""))
+    return Response(text, headers={"Content-Type": media_type})
 
 
 def check_open(parts: Services) -> None:

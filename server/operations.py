@@ -237,5 +237,8 @@ OPERATIONS: Final[dict[tuple[str, str], Schema]] = {
     },
     ("/session", "delete"): {"responses": _answers({204: {"description": "Signed out: the cookie goes."}})},
     ("/liveness", "get"): {"responses": {"200": _ok(_json("Health", {"status": "alive"}), "The process is up.")}},
+    ("/metrics", "get"): {
+        "responses": _answers({200: _ok({"text/plain": {"schema": {"type": "string"}}}, "Prometheus' text format.")})
+    },
     ("/readiness", "get"): {"responses": _answers({200: _ok(_json("Health", {"status": "ready"}), "Takes work.")})},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _log = structlog.get_logger(__name__)
+
+REQUEST_ID: Final = "x-request-id"
 
 
 class Problem(Exception):
@@ -103,8 +105,10 @@ def _unprocessable(errors: Sequence[ErrorDetails | Mapping[str, Any]]) -> Proble
     return Problem(422, f"{first['field']}: {first['message']}", errors=fields)
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
+    if error.status >= 500:
+        _log.warning("request_refused", path=_route_of(request), status=error.status, reason=error.detail)
     return respond(error)
 
 
@@ -118,16 +122,23 @@ async def _http(_: Request, error: Exception) -> Response:
     return respond(Problem(error.status_code, str(error.detail), headers=error.headers))
 
 
-async def _storage(_: Request, error: Exception) -> Response:
-    _log.error("storage_failed", reason=str(error))
+async def _storage(request: Request, error: Exception) -> Response:
+    _log.error("storage_failed", path=_route_of(request), reason=str(error))
     return respond(Problem(503, "The server's storage does not answer; try again.", headers={"Retry-After": "5"}))
 
 
-async def _checkpoint(_: Request, error: Exception) -> Response:
-    _log.error("checkpoint_refused", reason=str(error))
+async def _checkpoint(request: Request, error: Exception) -> Response:
+    _log.error("checkpoint_refused", path=_route_of(request), reason=str(error))
     return respond(Problem(500, str(error)))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    _log.error("request_failed", path=request.url.path, exc_info=error)
-    return respond(Problem(500, "The server met an unexpected error."))
+    _log.error("request_failed", method=request.method, path=_route_of(request), exc_info=error)
+    # Answered outside of all middleware.
+    headers = {REQUEST_ID: request.state.request_id} if hasattr(request.state, "request_id") else {}
+    return respond(Problem(500, "The server met an unexpected error.", headers=headers))
+
+
+def _route_of(request: Request) -> str | None:
+    """The path as it is declared: what a client put in place of its names is not for the log."""
+    return getattr(request.scope.get("route"), "path", None)

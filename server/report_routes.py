@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from graph.usage import breakdown
 from server.access import owner
+from server.incoming import concerns
 from server.invocation import Invocation
 from server.owners import owned, public
 from server.problems import Problem, ProblemRoute
@@ -62,6 +63,7 @@ async def known_invocation(invocation_id: str, request: Request, parts: Services
     invocation = await parts.store.get(owned(owner(request), invocation_id)) if known else None
     if invocation is None:
         raise Problem(404, "No invocation of this id has been seen.")
+    concerns(invocation)
     return invocation
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -13,6 +14,7 @@ from server.accept import Accepted, NotResumable, QueueFull, ThreadBusy
 from server.access import owner
 from server.asked import new_invocation, refused, resumption
 from server.health_routes import check_open
+from server.incoming import concerns
 from server.invocation import Invocation, Wish
 from server.owners import owned, public
 from server.problems import Problem, ProblemRoute
@@ -22,6 +24,8 @@ from server.requests import checked_name, position_of, prefers, read_cancel, rea
 from server.services import Parts, Services
 from server.sse import follow, stream_response
 from server.status import Status
+
+_log = structlog.get_logger(__name__)
 
 router = APIRouter(route_class=ProblemRoute)
 
@@ -42,7 +46,7 @@ async def start(request: Request, parts: Parts) -> Response:
     try:
         accepted = await parts.store.accept(new, limit=parts.settings.max_concurrent_runs)
     except (ThreadBusy, QueueFull) as error:
-        raise refused(error) from error
+        raise refused(error, parts) from error
     if accepted.steered is not None:
         parts.dispatcher.want(accepted.steered, accepted.wish)
     return await _taken(request, parts, accepted, position)
@@ -108,7 +112,7 @@ async def resume(invocation_id: str, request: Request, parts: Parts) -> Response
     try:
         accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
     except (ThreadBusy, NotResumable, QueueFull) as error:
-        raise refused(error) from error
+        raise refused(error, parts) from error
     return await _taken(request, parts, accepted, 0)
 
 
@@ -131,6 +135,12 @@ def _headers(request: Request, invocation: Invocation) -> dict[str, str]:
 async def _taken(request: Request, parts: Services, accepted: Accepted, position: int) -> Response:
     """The answer to a turn that was taken: its stream, or where to find it."""
     parts.dispatcher.wake()
+    concerns(accepted.invocation)
+    if not accepted.repeated:
+        parts.metrics.accepted[accepted.invocation.steering].inc()
+        if parts.traces is not None:
+            parts.traces.accepted(request, accepted.invocation)
+        _log.info("turn_accepted", steering=accepted.invocation.steering)
     if prefers(request, EVENT_STREAM, over=JSON):
         return _stream(parts, accepted.invocation, position, _headers(request, accepted.invocation))
     return await _started(request, accepted, parts)

@@ -11,14 +11,16 @@ from server.turn_handle import TurnHandle
 
 if TYPE_CHECKING:
     from server.invocation import Invocation, Wish
+    from server.metrics import Metrics
 
 
 class Running:
     """Passes wishes on to turns; each is told once of what is wanted, whoever wanted it."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, metrics: Metrics) -> None:
         self.draining = False
         self._runner = runner
+        self._metrics = metrics
         self._handles: dict[str, TurnHandle] = {}
         self._tasks: dict[str, tuple[int, asyncio.Task[Left]]] = {}
 
@@ -44,6 +46,7 @@ class Running:
         """Breaks a turn off that is under a later claim, which is another host's."""
         mine, task = self._tasks.get(invocation_id, (epoch, None))
         if task is not None and epoch > mine:
+            self._metrics.fences_lost.inc()
             task.cancel()
 
     def break_off(self) -> None:
@@ -56,7 +59,10 @@ class Running:
         self._tasks[invocation.id] = (invocation.epoch, task)
         try:
             await asyncio.wait({task})
-            return Left.BROKEN_OFF if task.cancelled() else task.result()
+            left = Left.BROKEN_OFF if task.cancelled() else task.result()
+            if left is Left.FENCED:
+                self._metrics.fences_lost.inc()
+            return left
         finally:
             del self._tasks[invocation.id]
             del self._handles[invocation.id]

@@ -17,6 +17,8 @@ from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
 from server.key_ring import KeyRing, open_keys
+from server.measured import metrics_of, observers_of, traces_of, watch_database, watch_disk
+from server.metrics import Metrics
 from server.report_store import ReportStore
 from server.retention import Retention
 from server.runner import Runner
@@ -27,6 +29,7 @@ from server.sqlite import SqliteDatabase, check_readable
 if TYPE_CHECKING:
     from graph.checkpoints import CheckpointSaver
     from graph.ports import Ports
+    from server.traces import Traces
 
 
 @dataclass
@@ -61,6 +64,8 @@ class Services:
     lifecycle: Lifecycle
     now: Callable[[], float]
     keys: KeyRing
+    metrics: Metrics
+    traces: Traces | None = None
     relay: Background | None = None
 
     def start(self) -> None:
@@ -87,6 +92,8 @@ class Services:
         await self.dispatcher.stop()
         if self.relay is not None:
             await self.relay.stop()
+        if self.traces is not None:
+            await self.traces.close()
         await self.engine.close()
         self.database.close()
 
@@ -123,8 +130,9 @@ def open_services(
     keys = open_keys(settings)
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
+    metrics, traces = metrics_of(settings), traces_of(settings)
     database = SqliteDatabase(folder.server_database)
-    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
+    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
     engine = Engine(
@@ -134,8 +142,12 @@ def open_services(
         document_index=folder.document_index,
         ports=ports,
     )
-    running = Running(Runner(engine, store, log, now))
+    running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
     dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)
     retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
     reports = ReportStore(database)
-    return Services(settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys)
+    watch_database(metrics, database)
+    watch_disk(metrics, folder.path)
+    return Services(
+        settings, database, store, log, engine, dispatcher, retention, reports, Lifecycle(), now, keys, metrics, traces
+    )

@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 
 from server.app import create_app
+from server.logs import tell_of_forgotten_tasks
 from server.services import Services
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +42,7 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
+        tell_of_forgotten_tasks(loop)
         signals = (signal.SIGTERM, signal.SIGINT)
         for number in signals:
             loop.add_signal_handler(number, self._signalled, number)

@@ -16,13 +16,14 @@ from graph.search.engine import SearchUnusable
 from graph.search.setup import SearchSetup, check_setup
 from server.model_settings import ModelSettings
 from server.search_settings import SearchSettings
+from server.trace_settings import TraceSettings
 
 
 class SettingsInvalid(Exception):
     """The settings cannot be used; the message names the variable and what is allowed."""
 
 
-class Settings(ModelSettings, SearchSettings):
+class Settings(TraceSettings, ModelSettings, SearchSettings):
     """The server's settings. Construct it with `read_settings()`, which turns errors into one sentence."""
 
     model_config = SettingsConfigDict(
@@ -78,7 +79,10 @@ class Settings(ModelSettings, SearchSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="debug, info, warning or error")
     ] = "info"
-    log_format: Annotated[Literal["json", "console"], Field(description="json or console")] = "json"
+    log_format: Annotated[
+        Literal["json", "console"] | None,
+        Field(description="json or console; unset: console on a terminal, json elsewhere"),
+    ] = None
 
     @field_validator("log_level", "log_format", "role", mode="before")
     @classmethod

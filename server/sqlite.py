@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import threading
@@ -19,6 +20,9 @@ T = TypeVar("T")
 BUSY_SEC: Final = 5.0
 # One batch holds the writer for a few milliseconds.
 BATCH_PAGES: Final = 200
+# To truncate the log, writers are held up until nobody reads it: not for long, as a backup reads for its whole time.
+TRUNCATE_MS: Final = 50
+TRUNCATE_RESTS_SEC: Final = (0.1, 0.3, 1.0)
 
 
 class SqliteDatabase(Database):
@@ -40,7 +44,10 @@ class SqliteDatabase(Database):
         """Gives freed pages back to the file system, a few at a time."""
         while await self.write(_free_pages):
             pass
-        await self.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        for rest in TRUNCATE_RESTS_SEC:
+            if await self.read(_log_truncated):
+                return
+            await asyncio.sleep(rest)
 
     def _commit(self, batch: Sequence[Job]) -> None:
         try:
@@ -113,6 +120,15 @@ def _free_pages(connection: Connection) -> bool:
         # One by one: Python 3.11 steps a statement without columns once, and this one frees a page at each step.
         connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
     return bool(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def _log_truncated(connection: Connection) -> bool:
+    connection.execute(f"PRAGMA busy_timeout = {TRUNCATE_MS}")
+    try:
+        row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return row is not None and row[0] == 0
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SEC * 1000)}")
 
 
 def _connected(path: Path, *, readonly: bool = False) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
@@ -39,29 +40,32 @@ def stream_response(frames: AsyncIterator[bytes], *, ping_sec: float, headers: d
 
 async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncIterator[bytes]:
     """Frames behind number `position`, several at a time, until the stream is over, or this process is to end."""
-    with log.attached(invocation_id) as live:
+    with log.attached(invocation_id) as live, log.metrics.reading() as reading:
         # Read while attached, so that an end is either in the record or will be shown.
         invocation, frames = await log.opened(invocation_id, position)
         yield RETRY
         if invocation is None:
+            reading.closed = "gone"
             return
         try:
-            if frames is None:
-                raise EventsRemoved
             async for chunk in _behind(log, live, invocation, position, frames):
                 yield chunk
+            reading.closed = "let_go" if live.closed else "done"
         except EventsRemoved:
+            reading.closed = "gone"
             yield _last("gone", invocation.id, live.status or invocation.status)
 
 
 async def _behind(
-    log: EventLog, live: LiveStream, invocation: Invocation, position: int, frames: list[bytes]
+    log: EventLog, live: LiveStream, invocation: Invocation, position: int, frames: list[bytes] | None
 ) -> AsyncIterator[bytes]:
     """Begins with `frames` from disk; while a full page comes, the disk has more, then memory goes on from there."""
+    if frames is None:
+        raise EventsRemoved
     if frames:
         position += len(frames)
         yield b"".join(frames)
-    on_disk = len(frames) == READ_FRAMES
+    on_disk, waited = len(frames) == READ_FRAMES, False
     while not live.closed:
         change = live.watch()
         status = live.status or (invocation.status if invocation.status.ended else None)
@@ -72,11 +76,15 @@ async def _behind(
         if found:
             position += len(found)
             yield b"".join(found)
+            if waited:
+                log.metrics.reader_lag.observe(time.perf_counter() - live.shown_at)
+                waited = False
         elif status is not None:
             yield _last("done", invocation.id, status)
             return
         elif not on_disk and live.since(position) == []:
             await change.wait()
+            waited = True
 
 
 def _last(kind: str, invocation_id: str, status: Status) -> bytes:

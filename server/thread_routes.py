@@ -73,7 +73,7 @@ async def erase(thread_id: str, request: Request, parts: Parts) -> Response:
             await parts.engine.erase(own)
             await parts.retention.erase_rows(own)
     except ThreadBusy as error:
-        raise refused(error) from error
+        raise refused(error, parts) from error
     return Response(status_code=204)
 
 
@@ -86,7 +86,7 @@ async def _turns(thread_id: str, request: Request, parts: Services) -> list[Invo
 
 
 def _state(snapshot: StateSnapshot) -> dict[str, Any]:
-    from graph.turn import progress_of
+    from graph.progress import progress_of
 
     progress = progress_of(cast("State", snapshot.values))
     return {

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final, LiteralString
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
 import structlog
 
 from server.postgres.connection import reason
 from server.postgres.jobs import QUEUE, FencedJobs
+
+if TYPE_CHECKING:
+    from server.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +54,7 @@ class Lease:
         lost: Callable[[], None],
         ended: Callable[[], None],
         has: Callable[[int], bool],
+        metrics: Metrics,
     ) -> None:
         self._parameters = parameters
         self._jobs = jobs
@@ -58,6 +62,7 @@ class Lease:
         self._lost = lost
         self._ended = ended
         self._has = has
+        self._metrics = metrics
         self._held = asyncio.Event()
         self._beaten = time.monotonic()
         # Since when a worker's connection, or a job of ours that does not run here, is missing.
@@ -67,7 +72,12 @@ class Lease:
     @property
     def fresh(self) -> bool:
         """Whether it lasts a while: what begins now is not broken off at once for a database that was away."""
-        return time.monotonic() - self._beaten < self._lease / 2
+        return self.age < self._lease / 2
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was renewed."""
+        return time.monotonic() - self._beaten
 
     async def hold(self, worker_id: int) -> None:
         """Begins; returns when the worker counts as alive."""
@@ -109,7 +119,7 @@ class Lease:
         lapsed = False
         while True:
             await asyncio.sleep(LOOK_SEC)
-            before, lapsed = lapsed, time.monotonic() - self._beaten > self._lease
+            before, lapsed = lapsed, self.age > self._lease
             if lapsed and not before:
                 _log.warning("lease_lapsed")
                 self._lost()
@@ -120,12 +130,14 @@ class Lease:
             return
         for dead in self._still_missing("worker", await _numbers(connection, _CUT)):
             _log.warning("worker_died", worker=dead)
+            self._metrics.workers_died.inc()
             await self._jobs.unregister_worker(dead)
         stalled = list(await self._jobs.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=self._lease))
         mine = await self._jobs.list_jobs_async(queue=QUEUE, status="doing", worker_id=worker_id)
         strays = self._still_missing("job", [job.id for job in mine if job.id and not self._has(job.id)])
         for job in [*stalled, *(job for job in mine if job.id in strays)]:
             _log.warning("job_put_back", job=job.id, worker=job.worker_id)
+            self._metrics.jobs_put_back.inc()
             await self._jobs.retry_job(job)
 
     def _still_missing(self, kind: str, seen: list[int]) -> list[int]:

@@ -16,7 +16,7 @@ import structlog
 
 from server.database import StorageFailed
 from server.event_log import RING_FRAMES
-from server.event_rows import READ_FRAMES, Written, frame
+from server.event_rows import EventsRemoved, Written, frames_behind
 from server.invocation import Wish
 from server.postgres.connection import lock_key, reason
 from server.postgres.database import CHANNEL
@@ -109,9 +109,6 @@ class Relay:
     async def _take_in(self, name: str, row: Any) -> None:
         self._running.taken_over(name, row["epoch"])
         self._running.want(name, Wish(row["wish"]))
-        if row["events_removed"]:
-            self._event_log.forget(name)
-            return
         while (live := self._event_log.streams.get(name)) is not None and live.last < row["last_event_id"]:
             written, position = Written([], row["last_event_id"]), live.last
             # Readers that come to a stream nobody followed, or that is far ahead, read the table themselves.
@@ -122,6 +119,8 @@ class Relay:
             live.show(written)
         if live is not None and (status := Status(row["status"])).ended and live.status is None:
             live.show(Written([], row["last_event_id"], status))
+        if row["events_removed"]:
+            self._event_log.forget(name)
 
 
 def _states(connection: Connection, *, names: Sequence[str]) -> list[Any]:
@@ -132,5 +131,8 @@ def _states(connection: Connection, *, names: Sequence[str]) -> list[Any]:
 
 
 def _frames(connection: Connection, *, n: int, position: int) -> list[bytes]:
-    query = "SELECT seq, data FROM events WHERE n = ? AND seq > ? ORDER BY seq LIMIT ?"
-    return [frame(row[0], row[1]) for row in connection.execute(query, (n, position, READ_FRAMES))]
+    try:
+        return frames_behind(connection, n, position)
+    except EventsRemoved:
+        # Readers go to the table, and meet it there.
+        return []

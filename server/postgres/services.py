@@ -15,6 +15,8 @@ from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
 from server.key_ring import open_keys
+from server.measured import metrics_of, observers_of, traces_of, watch_database
+from server.metrics import Metrics
 from server.postgres.connection import parameters_of, reason
 from server.postgres.database import PostgresDatabase
 from server.postgres.idle import Idle
@@ -43,8 +45,9 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         parameters = parameters_of(settings.database_url.get_secret_value(), lease_sec=settings.worker_lease_sec)
     except psycopg.Error as error:
         raise DatabaseUnusable(f"DATABASE_URL: cannot be read ({reason(error)}).") from error
+    metrics, traces = metrics_of(settings), traces_of(settings)
     database = PostgresDatabase(parameters)
-    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began)
+    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log, enqueue=Queue(parameters).put)
     engine = Engine(
         settings,
@@ -52,25 +55,33 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         modules=("server.postgres.checkpoints",),
         document_index=None,
     )
-    running = Running(Runner(engine, store, log, now))
+    running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
+    watch_database(metrics, database)
     return Services(
         settings,
         database,
         store,
         log,
         engine,
-        _dispatching(settings, parameters, store, running, now),
+        _dispatching(settings, parameters, store, running, now, metrics),
         Retention(database, log, ttl_sec=settings.event_ttl_sec),
         ReportStore(database),
         Lifecycle(),
         now,
         keys,
+        metrics,
+        traces,
         Relay(parameters, database, log, running),
     )
 
 
 def _dispatching(
-    settings: Settings, parameters: str, store: InvocationStore, running: Running, now: Callable[[], float]
+    settings: Settings,
+    parameters: str,
+    store: InvocationStore,
+    running: Running,
+    now: Callable[[], float],
+    metrics: Metrics,
 ) -> Dispatching:
     if settings.role == "api":
         return Idle()
@@ -82,6 +93,7 @@ def _dispatching(
         lease_sec=settings.worker_lease_sec,
         grace_sec=settings.shutdown_grace_sec,
         now=now,
+        metrics=metrics,
     )
 
 

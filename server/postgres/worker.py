@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from server.invocation import Invocation, Wish
     from server.invocation_store import InvocationStore
+    from server.metrics import Metrics
     from server.running import Running
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class Worker:
         lease_sec: float,
         grace_sec: float,
         now: Callable[[], float],
+        metrics: Metrics,
     ) -> None:
         self._parameters = parameters
         self._store = store
@@ -54,11 +56,18 @@ class Worker:
         self._lease_sec = lease_sec
         self._grace_sec = grace_sec
         self._now = now
+        self._metrics = metrics
         self._jobs: set[int] = set()
         self._lease: Lease | None = None
         self._worker: JobWorker | None = None
         self._connector: PatientConnector | None = None
         self._task: asyncio.Task[None] | None = None
+        metrics.watch("research_leases_held", "Threads that this worker has the job of.", lambda: len(self._jobs))
+        metrics.watch(
+            "research_lease_age_seconds",
+            "Since this worker last renewed its lease; over WORKER_LEASE_SEC others take its turns.",
+            lambda: self._lease.age if self._lease is not None else float("nan"),
+        )
 
     def start(self) -> None:
         """Begins to fetch jobs."""
@@ -110,9 +119,10 @@ class Worker:
             self._parameters,
             jobs,
             lease_sec=self._lease_sec,
-            lost=self._running.break_off,
+            lost=self._lapse,
             ended=self._begin_anew,
             has=self._jobs.__contains__,
+            metrics=self._metrics,
         )
         jobs.registered = lease.hold
         self._worker = JobWorker(
@@ -133,7 +143,12 @@ class Worker:
         finally:
             await lease.release()
 
+    def _lapse(self) -> None:
+        self._metrics.lease_lapses.inc()
+        self._running.break_off()
+
     def _begin_anew(self) -> None:
+        self._metrics.lease_lapses.inc()
         self._running.break_off()
         assert self._worker is not None
         self._worker.stop()  # type: ignore[no-untyped-call]

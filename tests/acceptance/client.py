@@ -11,6 +11,8 @@ from typing import Any, Literal, Self, cast
 
 import httpx2
 
+from tests.acceptance import planted
+
 Json = dict[str, Any]  # what a server answered; each test looks at what it needs
 Closed = Literal["done", "cut", "stopped"]
 
@@ -144,6 +146,7 @@ class ResearchClient:
         self._http.close()
 
     def request(self, method: str, path: str, **options: Any) -> httpx2.Response:  # options are httpx2's own
+        planted.note(options.get("json"))
         return self._http.request(method, path, **options)
 
     def post(self, message: str, *, headers: dict[str, str] | None = None, **body: object) -> Json:
@@ -203,6 +206,7 @@ class ResearchClient:
     ) -> Frames:
         """Start a turn and read its stream from the same answer: to its end, a cut, or the frame that `until` wants."""
         headers, asked = {"accept": "text/event-stream"}, {"message": message, **body}
+        planted.note(asked)
         request = self._http.build_request("POST", "/invocations", headers=headers, json=asked)
         return self._read(request, until, timeout)
 

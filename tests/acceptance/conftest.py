@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext
 
 from tests.acceptance.browser import CHROMIUM, DESKTOP, Looked, chromium
 from tests.acceptance.client import ResearchClient
+from tests.acceptance.planted import leaks, posted
 from tests.acceptance.server_process import Launch, ServerProcess
 from tests.acceptance.tools import missing
 from tests.acceptance.warm_start import WarmStart
@@ -27,6 +28,14 @@ SMALL_RUN = {
     "INTER_PHASE_COOLDOWN_SEC": "0",
     "LOG_LEVEL": "info",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_planted_is_logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Behind all tests of this process: no log of any server shows a key, a prompt, an answer, a document, a topic."""
+    yield
+    found = leaks(tmp_path_factory.getbasetemp(), posted)
+    assert not found, "\n".join(["logs show what was planted:", *found])
 
 
 @pytest.fixture(scope="session")

@@ -59,15 +59,18 @@ def _fits(path: str, pattern: str) -> bool:
 
 
 class Image:
-    """The last stage of a build. `folder` is an empty one."""
+    """The last stage of a build. `folder` is to be made."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        folder.mkdir()
         self._stages: dict[str, Stage] = {}
         self._stage: Stage
-        # Its mounts go with it.
-        holder = ["unshare", "--mount", "--propagation", "private", "sleep", "infinity"]
-        self._holder = subprocess.Popen(holder)
+        # Its mounts go with it. Before it says a word, its namespace is still this machine's.
+        holder = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep infinity"]
+        self._holder = subprocess.Popen(holder, stdout=subprocess.PIPE)
+        assert self._holder.stdout is not None
+        self._holder.stdout.readline()
 
     def __enter__(self) -> Self:
         self._inside("mount", "-t", "tmpfs", "tmpfs", str(self._folder))
@@ -77,7 +80,7 @@ class Image:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._holder.kill()
-        self._holder.wait()
+        self._holder.communicate()
 
     @property
     def stage(self) -> Stage:

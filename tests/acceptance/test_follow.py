@@ -42,6 +42,7 @@ def _check(seen: list[Event], server: ServerProcess, invocation: str) -> None:
     assert sum(event["type"] == "recovered" for event in seen) == KILLS
 
 
+@pytest.mark.backends("sqlite")
 def test_sync_over_twenty_kills(server: ServerProcess, long_run: str) -> None:
     seen: list[Event] = []
     kills = 0
@@ -56,6 +57,7 @@ def test_sync_over_twenty_kills(server: ServerProcess, long_run: str) -> None:
     _check(seen, server, long_run)
 
 
+@pytest.mark.backends("postgres")
 def test_async_over_twenty_kills(server: ServerProcess, long_run: str) -> None:
     seen: list[Event] = []
 

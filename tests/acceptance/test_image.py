@@ -14,6 +14,7 @@ from tests.acceptance.client import ResearchClient
 from tests.acceptance.image import CHECKOUT, Image, in_context
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation
+from tests.postgres_server import PostgresServer, binaries
 
 
 def can_mount() -> bool:
@@ -23,12 +24,6 @@ def can_mount() -> bool:
     options = "lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w"
     command = ["unshare", "--mount", "sh", "-c", script, "sh", options]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    with Image(tmp_path_factory.mktemp("image")) as image:
-        yield image
 
 
 def test_the_context_is_what_the_image_needs() -> None:
@@ -44,11 +39,31 @@ def test_the_context_is_what_the_image_needs() -> None:
         assert not in_context(path), path
 
 
+# One test, since every process that runs a part of it would build the image again.
 @pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="needs root and overlay mounts")
-def test_the_image_runs_as_its_user_on_a_read_only_root(image: Image, tmp_path: Path, database_url: str | None) -> None:
+def test_the_image_runs_as_its_user_on_a_read_only_root(tmp_path: Path, image_databases: list[str | None]) -> None:
+    with Image(tmp_path / "image") as image:
+        _check_nothing_may_be_written(image)
+        for number, database_url in enumerate(image_databases):
+            _check_run(image, tmp_path / f"outside{number}", database_url)
+
+
+@pytest.fixture
+def image_databases(request: pytest.FixtureRequest) -> Iterator[list[str | None]]:
+    """SQLite, and an empty PostgreSQL where there is one."""
+    if binaries() is None and not os.environ.get("CI"):
+        yield [None]
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.new_database()
+    yield [None, url]
+    server.drop_database(url)
+
+
+def _check_run(image: Image, folder: Path, database_url: str | None) -> None:
     settings = {"NUM_PHASES": "1", "INTRA_PHASE_COOLDOWN_SEC": "0", "INTER_PHASE_COOLDOWN_SEC": "0"}
     shared = {"DATABASE_URL": database_url} if database_url else {}
-    server = ServerProcess(tmp_path / "outside", {}, command=image.command())
+    server = ServerProcess(folder, {}, command=image.command())
     server.set_env(**{**image.env, **settings, **shared, "PORT": str(server.port), "DATA_DIR": "/data"})
     with server, ResearchClient(server.url) as client:
         check_invocation(client, client.post("Bridges")["invocation_id"])
@@ -60,8 +75,7 @@ def test_the_image_runs_as_its_user_on_a_read_only_root(image: Image, tmp_path: 
         assert server.terminate() == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="needs root and overlay mounts")
-def test_nothing_is_in_the_image_that_may_be_written(image: Image) -> None:
+def _check_nothing_may_be_written(image: Image) -> None:
     script = "import os; print([p for p in ('/', '/app', '/app/server', '/opt/venv', '/etc') if os.access(p, os.W_OK)])"
     command = list(image.command())
     command[command.index("-m") :] = ["-c", script]

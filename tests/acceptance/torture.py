@@ -12,7 +12,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -24,9 +23,10 @@ import httpx2
 
 from graph.faults import POINTS
 from tests.acceptance.client import ResearchClient
+from tests.acceptance.repeats import Repeats, check_repeats
 from tests.acceptance.server_process import Launch, ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
-from tests.acceptance.transcript import check_invocation, events
+from tests.acceptance.transcript import check_invocation
 from tests.openai_stub.process import ModelStub
 from tests.postgres_server import PostgresServer
 
@@ -197,27 +197,16 @@ class Torture:
         reader.wait(120)
         whole = check_invocation(self._client, reader.invocation_id)
         reader.check(whole)
-        repeated = 0
-        for event in events(whole):
-            if event["type"] == "recovered":
-                repeated = 0
-            elif event["type"] == "subcall_start" and event["attempt"] > 1:
-                repeated += 1
-                assert repeated == 1, f"{reader.invocation_id}: a crash repeated a second subcall"
+        check_repeats(whole)
         return whole.last_id
 
     def _count_calls(self) -> None:
         """E3 by what the model saw: each life of the server repeats at most one call of a run."""
-        seen: set[str] = set()
-        repeated: Counter[tuple[int, str]] = Counter()
         calls = self._stub.calls()
-        for call in calls:
-            life = sum(began <= call.started_monotonic for began in self._lives)
-            topic = call.last_user.partition("</topic>")[0]
-            repeated[life, topic] += call.prompt in seen
-            seen.add(call.prompt)
+        repeats = Repeats(lambda call: call.last_user.partition("</topic>")[0])
+        repeats.take(calls, self._lives)
         self._figures.model_calls = len(calls)
-        self._figures.repeated_calls = max(repeated.values(), default=0)
+        self._figures.repeated_calls, _ = repeats.most()
         assert self._figures.repeated_calls <= 1, (
             f"a crash repeated {self._figures.repeated_calls} model calls of a run"
         )

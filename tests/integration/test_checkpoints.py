@@ -1,4 +1,4 @@
-"""The checkpoint saver when whoever writes is cancelled, or a graph is run on one event loop after another."""
+"""The checkpoint saver where a writer is cancelled, a thread is erased under readers, or event loops change."""
 
 from __future__ import annotations
 
@@ -36,6 +36,40 @@ async def _cancelled_write(path: Path, steps: int) -> None:
             stored = other.execute("SELECT count(*) FROM checkpoints").fetchone()[0]
         other.close()
         assert bool(stored) == (seen is not None)
+    finally:
+        await saver.conn.close()
+
+
+def test_a_thread_is_erased_while_another_is_read(tmp_path: Path) -> None:
+    asyncio.run(_erased_while_read(tmp_path / "checkpoints.sqlite"))
+
+
+async def _erased_while_read(path: Path) -> None:
+    """A reader that waits behind the deletion begins before the space is given back."""
+    saver = await open_checkpoints(path)
+    config: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    begun, enough = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        async for _ in saver.alist(config):
+            begun.set()
+            await enough.wait()
+
+    try:
+        for _ in range(3):
+            await saver.aput(config, empty_checkpoint(), {}, {})
+        async with saver.lock:
+            erasing = asyncio.create_task(saver.adelete_thread("other"))
+            while not saver._writing.locked():
+                await asyncio.sleep(0)
+            reading = asyncio.create_task(read())
+            await asyncio.sleep(0)
+        await begun.wait()
+        # With the bug it has failed by then; else it waits for the reader.
+        await asyncio.wait([erasing], timeout=0.2)
+        enough.set()
+        await erasing
+        await reading
     finally:
         await saver.conn.close()
 

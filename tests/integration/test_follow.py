@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pytest
 
 from graph.events import Event
-from server.event_log import LONGEST_REST_SEC, LiveStream
+from server.event_log import LONGEST_REST_SEC, EventLog, LiveStream
 from server.event_rows import READ_FRAMES, Ending, Written
 from server.invocation import Invocation
+from server.sql import Connection, Rows
+from server.sqlite import SqliteDatabase
 from server.sse import RETRY, follow
 from server.status import Status
 from tests.fakes import VirtualLoop
@@ -80,6 +84,43 @@ async def test_removed_events_end_the_stream_with_gone(storage: Storage) -> None
     await storage.log.writer(await filled(storage, 5)).end(Ending(COMPLETE, Status.COMPLETED))
     await storage.database.write(lambda connection: connection.execute("UPDATE invocations SET events_removed = 1"))
     assert await numbers(storage, 0) == ["gone"]
+
+
+class Racing:
+    """A reader's connection on which the events are removed just before statement number `at` is executed."""
+
+    def __init__(self, path: Path, at: int) -> None:
+        self._path, self._at, self._executed = path, at, 0
+
+    def over(self, connection: Connection) -> Self:
+        self._connection = connection
+        return self
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
+        if self._executed == self._at:
+            with contextlib.closing(sqlite3.connect(self._path)) as other:
+                other.execute("UPDATE invocations SET events_removed = 1")
+                other.execute("DELETE FROM events WHERE seq <= 3")
+                other.commit()
+        self._executed += 1
+        return self._connection.execute(sql, parameters)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+async def test_removed_in_the_middle_of_a_reading(storage: Storage, tmp_path: Path, at: int) -> None:
+    await storage.log.writer(await filled(storage, 4)).end(Ending(COMPLETE, Status.COMPLETED))
+    racing = Racing(tmp_path / "server.sqlite", at)
+
+    class Raced(SqliteDatabase):
+        def _read(self, work: Callable[[Connection], Any]) -> Any:
+            return super()._read(lambda connection: work(racing.over(connection)))
+
+    database = Raced(tmp_path / "server.sqlite")
+    try:
+        chunks = [chunk async for chunk in follow(EventLog(database), "a", 0)]
+    finally:
+        database.close()
+    assert [line for line in b"".join(chunks).splitlines() if line.startswith((b"id", b"event"))] == [b"event: gone"]
 
 
 def test_a_crowd_is_woken_in_turn_and_for_the_last_time_as_well() -> None:

@@ -201,6 +201,15 @@ def test_waiting_for_calls_that_do_not_come_fails(stub: ModelStub) -> None:
         stub.wait_for_calls(1, timeout=0)
 
 
+def test_calls_that_were_taken_are_forgotten_and_numbers_go_on(stub: ModelStub) -> None:
+    for _ in range(2):
+        chat(stub).invoke(PROMPT)
+    assert [call.number for call in stub.take_calls()] == [1, 2]
+    chat(stub).invoke(PROMPT)
+    assert [(call.number, call.fault) for call in stub.take_calls()] == [(3, "ok")]
+    assert stub.take_calls() == []
+
+
 def test_a_wrong_command_is_refused(stub: ModelStub) -> None:
     with pytest.raises(httpx2.HTTPStatusError):
         stub.control(faults=[{"kind": "typo"}])

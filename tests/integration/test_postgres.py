@@ -14,14 +14,16 @@ import psycopg
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
-from procrastinate.jobs import Job, Status
+from procrastinate.jobs import Job
+from procrastinate.jobs import Status as JobStatus
 
 from graph.events import Event
 from server.accept import ThreadBusy
 from server.claims import under_claim
 from server.database import DatabaseUnusable, StorageFailed
 from server.event_log import LiveStream
-from server.event_rows import Superseded
+from server.event_rows import Ending, Superseded
+from server.metrics import Metrics
 from server.postgres.checkpoints import PostgresCheckpoints, open_checkpoints
 from server.postgres.connection import parameters_of, reason
 from server.postgres.database import CHANNEL, PostgresDatabase
@@ -31,6 +33,8 @@ from server.postgres.schema import schema_lock
 from server.runner import Runner
 from server.running import Running
 from server.sql import Connection
+from server.sse import follow
+from server.status import Status
 from tests.integration.storage import Storage, held, new, opened
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
@@ -118,13 +122,13 @@ async def test_a_job_is_finished_by_the_worker_that_has_it_alone(storage: Storag
     assert not await has(storage, frozen)
     taken = await fetched(jobs, second)
     for write in (
-        partial(jobs.finish_job, frozen, Status.SUCCEEDED, True),
+        partial(jobs.finish_job, frozen, JobStatus.SUCCEEDED, True),
         partial(jobs.retry_job, frozen),
-        partial(jobs.finish_job, frozen, Status.FAILED, False),
+        partial(jobs.finish_job, frozen, JobStatus.FAILED, False),
     ):
         await write()
         assert await has(storage, taken), "the job was taken away from the worker that runs it"
-    await jobs.finish_job(taken, Status.SUCCEEDED, True)
+    await jobs.finish_job(taken, JobStatus.SUCCEEDED, True)
     assert list(await jobs.list_jobs_async()) == []
 
 
@@ -134,7 +138,7 @@ async def test_jobs_of_a_thread_run_one_at_a_time(storage: Storage, jobs: Fenced
         await enqueue(storage, name, "t")
     first = await fetched(jobs, worker)
     assert await jobs.fetch_job([QUEUE], worker) is None
-    await jobs.finish_job(first, Status.SUCCEEDED, True)
+    await jobs.finish_job(first, JobStatus.SUCCEEDED, True)
     assert await jobs.fetch_job([QUEUE], worker) is not None
 
 
@@ -147,7 +151,7 @@ async def test_a_job_that_is_left_wakes_the_workers(
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(f'LISTEN "procrastinate_queue_v1#{QUEUE}"'.encode())
         if left == "finished":
-            await jobs.finish_job(job, Status.SUCCEEDED, True)
+            await jobs.finish_job(job, JobStatus.SUCCEEDED, True)
         else:
             await jobs.retry_job(job)
         heard = [notice.payload async for notice in connection.notifies(timeout=5, stop_after=1)]
@@ -349,7 +353,7 @@ async def test_what_two_hosts_write_and_both_show_is_one_stream(tmp_path: Path, 
 
 
 def relay_of(host: Storage, url: str) -> Relay:
-    return Relay(url, cast(PostgresDatabase, host.database), host.log, Running(cast(Runner, None)))
+    return Relay(url, cast(PostgresDatabase, host.database), host.log, Running(cast(Runner, None), Metrics()))
 
 
 def take(stream: LiveStream, frames: dict[int, bytes]) -> None:
@@ -358,3 +362,50 @@ def take(stream: LiveStream, frames: dict[int, bytes]) -> None:
     while position > 0 and (shown := stream.since(position - 1)) is not None:
         frames[position] = shown[0]
         position -= 1
+
+
+@pytest.mark.parametrize("removal", ["retention", "erasing"])
+async def test_a_reader_hears_of_an_end_whose_events_are_gone_already(
+    tmp_path: Path, database_url: str, removal: str
+) -> None:
+    """A host that was cut off for a while learns of the end and of the removal in one look."""
+    async with AsyncExitStack() as stack:
+        here, other = [await stack.enter_async_context(opened(tmp_path, database_url, recover=False)) for _ in "ab"]
+        invocation = await other.claimed("a")
+        kept = asyncio.create_task(ends(here, 1))
+        stream = await followed(here, "a")
+        writer = other.log.writer(invocation)
+        writer.put(note(1))
+        await writer.end(Ending({"type": "run_complete", "phases_completed": 2}, Status.COMPLETED))
+        if removal == "retention":
+            await other.database.write(partial(execute, sql="UPDATE invocations SET events_removed = 1"))
+            await other.database.write(partial(execute, sql="DELETE FROM events WHERE seq <= 2"))
+        else:
+            await other.database.write(partial(execute, sql="DELETE FROM events"))
+            await other.database.write(partial(execute, sql="DELETE FROM invocations"))
+        relay = relay_of(here, database_url)
+        relay.start()
+        try:
+            async with asyncio.timeout(5):
+                assert await kept == ["gone"]
+        finally:
+            await relay.stop()
+        assert not stream.users
+
+
+async def followed(host: Storage, name: str) -> LiveStream:
+    """The stream as soon as a reader has read all there is."""
+    while (live := host.log.streams.get(name)) is None:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    return live
+
+
+async def ends(host: Storage, position: int) -> list[str]:
+    """Which frame without a number a reader gets."""
+    chunks = [chunk async for chunk in follow(host.log, "a", position)]
+    return [line[7:].decode() for line in b"".join(chunks).splitlines() if line.startswith(b"event: ")]
+
+
+def execute(connection: Connection, *, sql: str) -> None:
+    connection.execute(sql)

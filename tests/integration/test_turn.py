@@ -18,7 +18,7 @@ from graph.events import Event
 from graph.failure import ModelFailed
 from graph.state import Input
 from tests.acceptance.transcript import check_stream
-from tests.fakes import FakeModel, answers
+from tests.fakes import FakeModel, VirtualLoop, answers
 from tests.integration.turn_line import SUBCALLS, Killed, Line, MortalMemory, as_deployed, in_memory, on_disk
 from tests.unit.good_transcript import stream
 
@@ -145,6 +145,27 @@ def test_a_cooldown_that_ended_while_nothing_ran_is_not_waited() -> None:
     began = line.moment
     line.process(dies_after=2)
     assert line.moment - began < 1.0
+
+
+def run_by(line: Line, clock: Callable[[float, int], float]) -> float:
+    """Runs a turn by `clock`, which is given the seconds passed and the events told; how long it took in truth."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        runner.run(line.run(now=lambda: clock(loop.time(), len(line.log))))
+        return loop.time()
+
+
+def test_a_clock_that_is_set_back_prolongs_nothing() -> None:
+    line = Line(in_memory())
+    took = run_by(line, lambda passed, told: 10_000_000.0 + passed - told * 100_000)
+    assert took == pytest.approx(3600 + 7200 + 3600, abs=1.0)
+    assert all(event["duration_sec"] >= 0 for event in line.log if "duration_sec" in event)
+
+
+def test_a_cooldown_that_a_suspended_machine_slept_through_is_over() -> None:
+    line = Line(in_memory())
+    # While the machine sleeps, its timers stand still, and its clock goes on.
+    assert run_by(line, lambda passed, told: 1_000.0 + passed * 1_000) < 60
 
 
 def test_what_is_recovered_is_told() -> None:

@@ -40,6 +40,7 @@ class Answer(Response):
         super().__init__()
         self.model, self.call, self.asked = model, call, asked
         self.fault = model.next_fault()
+        call.fault = self.fault.kind
         self.tokens = [] if self.fault.kind == "empty" else tokens_of(call.prompt, model.tokens)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -30,7 +30,7 @@ class Command(BaseModel):
     """Body of `POST /control`. Faults are appended; a release opens the gate; a reset forgets all.
 
     `at_once` writes a streamed answer as one piece, without faults and holds: benchmarks want the stub's cost low.
-    `timed` puts the time of sending into the tokens, as ` @<monotonic nanoseconds>`.
+    `timed` puts the time of sending into the tokens, as ` @<monotonic nanoseconds>`. `forget`: calls up to this number.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -43,6 +43,7 @@ class Command(BaseModel):
     faults: list[Fault] = []
     hold_after_tokens: Annotated[int, Field(ge=0)] | None = None
     hold_from_call: Annotated[int, Field(ge=1)] = 1
+    forget: Annotated[int, Field(ge=0)] = 0
 
 
 class Call(BaseModel):
@@ -62,6 +63,7 @@ class Call(BaseModel):
     tokens_sent: int = 0
     held: bool = False
     hung_up: bool = False
+    fault: str = "ok"
     finished_at: float | None = None
     disconnected_at: float | None = None
 
@@ -113,6 +115,7 @@ class Model:
 
     def _reset(self) -> None:
         self.calls: list[Call] = []
+        self._numbered = 0
         self.faults: deque[Fault] = deque()
         self.tokens, self.delay = 20, 0.0
         self.at_once = self.timed = False
@@ -131,12 +134,14 @@ class Model:
         self.timed = self.timed if command.timed is None else command.timed
         if command.hold_after_tokens is not None:
             self.gate = Gate(command.hold_after_tokens, command.hold_from_call)
+        self.calls = [call for call in self.calls if call.number > command.forget]
         self.faults.extend(fault for fault in command.faults for _ in range(fault.times))
 
     def begin(self, messages: Messages, model: str = "stub") -> Call:
         asked = [str(message.get("content", "")) for message in messages if message.get("role") == "user"]
+        self._numbered += 1
         call = Call(
-            number=len(self.calls) + 1,
+            number=self._numbered,
             prompt=fingerprint(messages),
             last_user=asked[-1][:200] if asked else "",
             asked=asked[-1] if asked else "",

@@ -89,6 +89,13 @@ class ModelStub:
     def calls(self) -> list[Call]:
         return CALLS.validate_json(self._http.get(f"{self.url}/calls").raise_for_status().content)
 
+    def take_calls(self) -> list[Call]:
+        """The calls that came since the last time, which the stub forgets: it is to live long."""
+        calls = self.calls()
+        if calls:
+            self.control(forget=calls[-1].number)
+        return calls
+
     def wait_for_calls(self, count: int, *, state: State = "started", timeout: float = 30) -> list[Call]:
         """All calls, as soon as `count` of them have reached the state; after `timeout` seconds, AssertionError."""
         asked: dict[str, str | int | float] = {"count": count, "state": state, "timeout": timeout}

@@ -52,6 +52,8 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DEMO_MODE", "perhaps"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
     ],
 )
 def test_a_bad_value_gives_one_sentence_that_names_it(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -62,6 +64,19 @@ def test_a_bad_value_gives_one_sentence_that_names_it(monkeypatch: pytest.Monkey
     assert sentence.startswith(name)
     assert "\n" not in sentence
     assert "pydantic" not in sentence
+
+
+def test_traces_need_their_packages_and_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not read_settings(otel_exporter_otlp_protocol="grpc").traced
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    assert read_settings().traced
+    assert not read_settings(otel_sdk_disabled="true").traced
+    assert not read_settings(otel_traces_exporter="none").traced
+    with pytest.raises(SettingsInvalid, match=r"^OTEL_EXPORTER_OTLP_PROTOCOL: must be http/protobuf$"):
+        read_settings(otel_exporter_otlp_protocol="grpc")
+    monkeypatch.setattr("server.trace_settings.find_spec", lambda name: None)
+    with pytest.raises(SettingsInvalid, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT: .* extra `otel`"):
+        read_settings()
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:

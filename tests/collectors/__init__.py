@@ -1,0 +1,1 @@
+"""What stands for the services that traces are sent to."""

@@ -3,6 +3,7 @@
 # make test: all tests.   make check: ruff and mypy.   make lock: resolve the dependencies anew.
 # make bench: all benchmarks, a JSON line each, in about eight minutes.
 # make demo: a run is killed, comes back, is steered and reported, on one screen.   make pictures: those of the README.
+# make audit: asks for known vulnerabilities of the locked packages.   make licences: writes docs/dependencies.md.
 # make torture [KILLS=200] [SEED=1]: kills the server at random under running turns, and checks every promise.
 # make soak [MINUTES=30] [SEED=1]: users, readers, a failing model and kills; memory, handles, disk and latency must not drift.
 
@@ -19,7 +20,7 @@ SEED ?= 1
 MINUTES ?= 30
 STUDIO_PORT ?= 2024
 
-.PHONY: run demo serve studio pictures test bench torture soak check format openapi diagram lock clean
+.PHONY: run demo serve studio pictures test bench torture soak check format openapi diagram lock audit licences clean
 
 run: $(VENV)/.run
 	@$(BIN)/research run --embedded $(if $(DOCUMENTS),--documents "$$DOCUMENTS") -- $(if $(TOPIC),"$$TOPIC")
@@ -35,7 +36,7 @@ studio: $(VENV)/studio/.studio
 		$(VENV)/studio/bin/langgraph dev --no-browser --no-reload --n-jobs-per-worker 10 --port $(STUDIO_PORT)
 
 test: $(VENV)/.dev $(VENV)/studio/.studio
-	@$(BIN)/python -m pytest tests/unit tests/integration
+	@$(BIN)/python -m pytest -n 2 tests/unit tests/integration
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/acceptance/test_fencing.py tests/acceptance
 	@$(BIN)/python -m pytest tests/acceptance/test_fencing.py
 
@@ -64,6 +65,12 @@ generated: $(VENV)/.dev
 
 lock:
 	@.ci/lock
+
+audit: $(VENV)/.dev
+	@$(BIN)/python -m requirements.audit
+
+licences: $(VENV)/.dev
+	@$(BIN)/python -m requirements.licences
 
 clean:
 	rm -rf $(VENV)

@@ -16,6 +16,7 @@ ALL = (
     "memory",
     "checkpoints",
     "many_ended",
+    "encryption",
     "quality",
 )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -15,7 +15,10 @@ from langgraph.checkpoint.serde.types import ERROR
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from graph.faults import reach
-from graph.strict_serde import StrictSerializer
+from graph.strict_serde import SealedSerializer, StrictSerializer
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import CipherProtocol
 
 T = TypeVar("T")
 
@@ -26,11 +29,18 @@ TRUNCATE_RESTS_SEC: Final = (0.1, 0.3, 1.0)
 
 
 class CheckpointSaver(AsyncSqliteSaver):
-    """One connection for all threads, since several lock each other out. Raises `sqlite3.Error` if the disk fails."""
+    """One connection for all threads, since several lock each other out. Raises `sqlite3.Error` if the disk fails.
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        super().__init__(connection, serde=StrictSerializer())
+    With a `cipher` the values are encrypted; ids, counts and the names of channels are not.
+    """
+
+    def __init__(self, connection: aiosqlite.Connection, cipher: CipherProtocol | None = None) -> None:
+        super().__init__(connection, serde=StrictSerializer() if cipher is None else SealedSerializer(cipher))
         self._writing = asyncio.Lock()
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
+        """Itself: the list of what is read is fixed."""
+        return self
 
     async def _write(self, work: Coroutine[Any, Any, T]) -> T:
         """Does one write as a whole, also where the run that wants it is cancelled meanwhile."""
@@ -109,7 +119,7 @@ def is_cancelled(writes: Sequence[tuple[str, Any]]) -> bool:
     return any(channel == ERROR and isinstance(value, asyncio.CancelledError) for channel, value in writes)
 
 
-async def open_checkpoints(path: Path) -> CheckpointSaver:
+async def open_checkpoints(path: Path, cipher: CipherProtocol | None = None) -> CheckpointSaver:
     """The saver over the file at `path`; close its `conn`. Raises `sqlite3.Error`."""
     connection = await aiosqlite.connect(path)
     try:
@@ -119,7 +129,7 @@ async def open_checkpoints(path: Path) -> CheckpointSaver:
         await connection.execute("PRAGMA secure_delete = ON")
         # FULL: a commit returns when it is on disk (sqlite.org/pragma.html#pragma_synchronous).
         await connection.execute("PRAGMA synchronous = FULL")
-        saver = CheckpointSaver(connection)
+        saver = CheckpointSaver(connection, cipher)
         await saver.setup()
     except BaseException:
         await connection.close()

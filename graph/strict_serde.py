@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, Final
 
+from langgraph.checkpoint.serde.base import CipherProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
@@ -38,6 +40,24 @@ class StrictSerializer(JsonPlusSerializer):
         if found:
             raise CheckpointRefused(f"A checkpoint names {found[0]}, which is not on the list of what is read.")
         return value
+
+
+class SealedSerializer(EncryptedSerializer):
+    """The strict serializer under a cipher. LangGraph's own would also read what is not encrypted."""
+
+    def __init__(self, cipher: CipherProtocol) -> None:
+        super().__init__(cipher, StrictSerializer())
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The value. Raises `CheckpointRefused`."""
+        if "+" not in data[0]:
+            raise CheckpointRefused("A checkpoint is not encrypted, as all here are: it was changed.")
+        try:
+            return super().loads_typed(data)
+        except CheckpointRefused:
+            raise
+        except Exception as error:  # whatever the cipher says
+            raise CheckpointRefused("A checkpoint cannot be decrypted: it was changed or moved.") from error
 
 
 def _note(event: SerdeEvent) -> None:

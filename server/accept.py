@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from graph.events import Event
 from server.event_rows import Ending, Written, end, insert
-from server.invocation import Invocation, Wish, find, select
+from server.invocation import Invocation, Wish, find, sealed, select
 from server.owners import owner_of, public
 from server.sql import Connection
 from server.status import Status
@@ -188,6 +188,7 @@ def _store(connection: Connection, new: NewInvocation) -> Invocation:
     last = find(connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY turn DESC", new.thread_id)
     config, total = {**new.defaults, **new.given}, new.total_phases
     if last is not None and new.steering != "new_topic":
+        last.check_readable()
         plan = {name: last.config[name] for name in ("num_phases", "phase_titles")}
         config, total = {**last.config, **new.given, **plan}, last.total_phases
     values = {
@@ -197,17 +198,21 @@ def _store(connection: Connection, new: NewInvocation) -> Invocation:
         "thread_id": new.thread_id,
         "turn": 1,
         "status": Status.QUEUED,
-        "message": new.message,
-        "topic": last.topic if last is not None and new.steering != "new_topic" else new.message,
-        "prior_topic": last.topic if last is not None else None,
         "steering": new.steering,
         "multitask_strategy": new.multitask_strategy,
-        "config": json.dumps(config),
-        "metadata": json.dumps(new.metadata),
         "created_at": new.created_at,
         "total_phases": total,
         "resumes": new.resumes,
-    }
+    } | sealed(
+        connection,
+        new.id,
+        new.thread_id,
+        message=new.message,
+        topic=last.topic if last is not None and new.steering != "new_topic" else new.message,
+        prior_topic=last.topic if last is not None else None,
+        config=json.dumps(config),
+        metadata=json.dumps(new.metadata),
+    )
     names = ", ".join(values)
     places = ", ".join("?" for _ in values)
     connection.execute(f"INSERT INTO invocations ({names}) VALUES ({places})", list(values.values()))  # noqa: S608
@@ -233,7 +238,7 @@ def _steer(connection: Connection, under_way: Invocation, new: NewInvocation, wi
         "invocation_id": public(new.id),
         "multitask_strategy": new.multitask_strategy,
     }
-    return insert(connection, under_way.n, under_way.last_event_id, [stamp(event)])
+    return insert(connection, under_way, under_way.last_event_id, [stamp(event)])
 
 
 def _want(connection: Connection, turn: Invocation, wish: Wish) -> None:

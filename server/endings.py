@@ -11,6 +11,7 @@ from graph.clock import elapsed
 from graph.turn_events import ended, expected_failure, run_failed
 from server.event_rows import Ending
 from server.owners import public
+from server.sealing import StoredValueRefused
 from server.status import ENDED_BY_CAUSE, Status
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def how_it_failed(error: Exception) -> dict[str, str]:
         raise Drained from error
     if (expected := expected_failure(error)) is not None:
         return expected
-    if isinstance(error, CheckpointRefused):
-        _log.error("checkpoint_refused", reason=str(error))
-        return {"type": "CheckpointRefused", "message": str(error)}
+    if isinstance(error, CheckpointRefused | StoredValueRefused):
+        _log.error("stored_value_refused", reason=str(error))
+        return {"type": type(error).__name__, "message": str(error)}
     _log.error("turn_failed", exc_info=error)
     return {"type": type(error).__name__, "message": "The run met an unexpected error; the server's log tells more."}
 

@@ -13,6 +13,7 @@ import structlog
 
 from graph.faults import reach
 from graph.prices import read_prices
+from server.claims import looking_at
 from server.database import StorageFailed
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class Engine:
         """The thread's newest state. Raises `StorageFailed`."""
         graph = await self.graph()
         try:
-            return await graph.aget_state({"configurable": {"thread_id": thread_id}})
+            with looking_at(thread_id):
+                return await graph.aget_state({"configurable": {"thread_id": thread_id}})
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be read ({error}).") from error
 
@@ -99,7 +101,8 @@ class Engine:
         older: RunnableConfig | None = {"configurable": {"checkpoint_id": before}} if before else None
         config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
         try:
-            return [snapshot async for snapshot in graph.aget_state_history(config, before=older, limit=limit)]
+            with looking_at(thread_id):
+                return [snapshot async for snapshot in graph.aget_state_history(config, before=older, limit=limit)]
         except sqlite3.Error as error:
             raise StorageFailed(f"The checkpoints could not be read ({error}).") from error
 

@@ -213,7 +213,7 @@ class EventLog:
             if invocation is None:
                 return None, None
             try:
-                return invocation, frames_behind(connection, invocation.n, position)
+                return invocation, frames_behind(connection, invocation.n, invocation.id, position)
             except EventsRemoved:
                 return invocation, None
 
@@ -221,11 +221,13 @@ class EventLog:
 
     async def frames(self, invocation: Invocation, position: int) -> list[bytes]:
         """Up to 2,000 frames from disk behind number `position`. Raises `EventsRemoved`."""
-        return await self._database.read(lambda connection: frames_behind(connection, invocation.n, position))
+        return await self._database.read(
+            lambda connection: frames_behind(connection, invocation.n, invocation.id, position)
+        )
 
     async def keys_and_tail(self, invocation: Invocation) -> tuple[list[str], list[Event]]:
         """The stream's boundary keys, and its events from the last `subcall_start` on."""
-        return await self._database.read(lambda connection: keys_and_tail(connection, invocation.n))
+        return await self._database.read(lambda connection: keys_and_tail(connection, invocation))
 
 
 class StreamWriter:

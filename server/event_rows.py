@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from graph.events import Event, boundary_key
+from server.invocation import sealed
+from server.report_rows import insert_report
 from server.spent_rows import add_spent, replace_spent, spent_told
 from server.sql import Connection
 from server.status import Status
@@ -61,18 +63,19 @@ def append(connection: Connection, invocation: Invocation, events: Sequence[Even
     ).fetchone()
     if row is None:
         raise Superseded(f"Claim {invocation.epoch} of {invocation.id} is not the present one.")
-    return insert(connection, invocation.n, row[0], joined(events))
+    return insert(connection, invocation, row[0], joined(events))
 
 
-def insert(connection: Connection, n: int, last: int, events: Sequence[Event]) -> Written:
-    """Adds events behind number `last` of stream `n`."""
+def insert(connection: Connection, invocation: Invocation, last: int, events: Sequence[Event]) -> Written:
+    """Adds events behind number `last` of the invocation's stream."""
     frames: list[bytes] = []
+    n, seal = invocation.n, connection.sealing.seal
     for event in events:
         data = orjson.dumps({"sequence_number": last + 1, **event})
         added = connection.execute(
             "INSERT INTO events (n, seq, key, data) VALUES (?, ?, ?, ?) ON CONFLICT (n, key) WHERE key IS NOT NULL"
             " DO NOTHING",
-            (n, last + 1, boundary_key(event), data),
+            (n, last + 1, boundary_key(event), seal(data, "events", n, invocation.id, last + 1)),
         ).rowcount
         if added:
             last += 1
@@ -85,7 +88,7 @@ def insert(connection: Connection, n: int, last: int, events: Sequence[Event]) -
 def end(connection: Connection, invocation: Invocation, ending: Ending, *, at: float) -> Written:
     """Adds the last event of a turn that is not under way any more, and its end state. `at` is Unix seconds."""
     last = connection.execute("SELECT last_event_id FROM invocations WHERE n = ?", (invocation.n,)).fetchone()[0]
-    written = insert(connection, invocation.n, last, [ending.event])
+    written = insert(connection, invocation, last, [ending.event])
     successor = _successor(connection, invocation) if ending.status is Status.SUPERSEDED else None
     completed = ending.event.get("phases_completed", ending.event.get("completed_phases"))
     connection.execute(
@@ -95,7 +98,7 @@ def end(connection: Connection, invocation: Invocation, ending: Ending, *, at: f
             ending.status,
             at,
             completed,
-            orjson.dumps(ending.error).decode() if ending.error else None,
+            sealed(connection, invocation.id, invocation.thread_id, error=_json(ending.error))["error"],
             successor,
             invocation.n,
         ),
@@ -103,11 +106,7 @@ def end(connection: Connection, invocation: Invocation, ending: Ending, *, at: f
     if ending.spent is not None:
         replace_spent(connection, invocation.n, ending.spent)
     if ending.report:
-        connection.execute(
-            "INSERT INTO reports (n, markdown, document) VALUES (?, ?, ?)",
-            (invocation.n, ending.report, orjson.dumps(ending.document).decode() if ending.document else None),
-        )
-        connection.execute("UPDATE invocations SET has_report = 1 WHERE n = ?", (invocation.n,))
+        insert_report(connection, invocation, ending.report, _json(ending.document))
     return Written(written.frames, written.last, ending.status)
 
 
@@ -121,10 +120,14 @@ def waiting_steers(connection: Connection, thread_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
-def frames_behind(connection: Connection, n: int, position: int) -> list[bytes]:
-    """Up to 2,000 frames of stream `n` behind number `position`. Raises `EventsRemoved`."""
-    query = "SELECT seq, data FROM events WHERE n = ? AND seq > ? ORDER BY seq LIMIT ?"
-    frames = [frame(row[0], row[1]) for row in connection.execute(query, (n, position, READ_FRAMES))]
+def frames_behind(connection: Connection, n: int, name: str, position: int) -> list[bytes]:
+    """Up to 2,000 frames of the stream of invocation `name`, whose number is `n`, behind number `position`.
+
+    Raises `EventsRemoved`, `StoredValueRefused`.
+    """
+    query, unseal = "SELECT seq, data FROM events WHERE n = ? AND seq > ? ORDER BY seq LIMIT ?", connection.sealing.open
+    rows = connection.execute(query, (n, position, READ_FRAMES))
+    frames = [frame(seq, unseal(data, "events", n, name, seq)) for seq, data in rows]
     # Asked last: a removal marks the turn before it takes the first event, so without a mark none is missing.
     row = connection.execute("SELECT events_removed FROM invocations WHERE n = ?", (n,)).fetchone()
     if row is None or row[0]:  # no row: the thread was erased
@@ -132,14 +135,21 @@ def frames_behind(connection: Connection, n: int, position: int) -> list[bytes]:
     return frames
 
 
-def keys_and_tail(connection: Connection, n: int) -> tuple[list[str], list[Event]]:
-    """The boundary keys of stream `n`, and its events from the last `subcall_start` on."""
+def keys_and_tail(connection: Connection, invocation: Invocation) -> tuple[list[str], list[Event]]:
+    """The stream's boundary keys, and its events from the last `subcall_start` on. Raises `StoredValueRefused`."""
+    n = invocation.n
     keys = [row[0] for row in connection.execute("SELECT key FROM events WHERE n = ? AND key IS NOT NULL", (n,))]
     start = connection.execute(
         "SELECT max(seq) FROM events WHERE n = ? AND key >= 'subcall_start:' AND key < 'subcall_start;'", (n,)
     ).fetchone()[0]
-    rows = connection.execute("SELECT data FROM events WHERE n = ? AND seq >= ? ORDER BY seq", (n, start or 1))
-    return keys, [orjson.loads(row[0]) for row in rows]
+    rows = connection.execute("SELECT seq, data FROM events WHERE n = ? AND seq >= ? ORDER BY seq", (n, start or 1))
+    return keys, [event_of(connection, invocation, seq, data) for seq, data in rows]
+
+
+def event_of(connection: Connection, invocation: Invocation, seq: int, data: bytes) -> Event:
+    """The event in a row. Raises `StoredValueRefused`."""
+    event: Event = orjson.loads(connection.sealing.open(data, "events", invocation.n, invocation.id, seq))
+    return event
 
 
 def frame(number: int, data: bytes) -> bytes:
@@ -171,6 +181,10 @@ def _continues(last: Event, event: Event) -> bool:
         and last["type"] == "token"
         and (last["phase"], last["index"]) == (event["phase"], event["index"])
     )
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return orjson.dumps(value).decode() if value else None
 
 
 def _count(connection: Connection, n: int, event: Event) -> None:

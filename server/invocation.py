@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from server.sealing import Sealing, StoredValueRefused
 from server.sql import Connection, Row
 from server.status import Status
 
@@ -28,6 +29,7 @@ class Invocation:
     `config` is the turn's whole `RunConfig` as JSON types, fixed when the turn was accepted.
     `put_back`: the turn is to leave no trace in its thread's state.
     `epoch` counts its claims: what an older claim still wants to write is refused.
+    `unreadable`: what it was asked cannot be read from the disk any more; the texts are empty, and `error` says so.
     """
 
     n: int
@@ -58,14 +60,33 @@ class Invocation:
     has_report: bool
     put_back: bool
     events_removed: bool
+    unreadable: bool = False
+
+    def check_readable(self) -> None:
+        """Raises `StoredValueRefused` for one that is unreadable."""
+        if self.unreadable:
+            raise StoredValueRefused
 
 
-_COLUMNS: Final = ", ".join(Invocation.__dataclass_fields__)
+_COLUMNS: Final = ", ".join(name for name in Invocation.__dataclass_fields__ if name != "unreadable")
+_TEXTS: Final = ("message", "topic", "prior_topic", "config", "metadata", "error")
+_JSON: Final = ("config", "metadata", "error")
+_NOTHING: Final[dict[str, Any]] = {"message": "", "topic": "", "prior_topic": None, "config": {}, "metadata": {}}
+
+
+def sealed(connection: Connection, name: str, thread_id: str, **texts: str | None) -> dict[str, str | None]:
+    """Columns of invocation `name` as they are stored; the names of `texts` are those of the columns."""
+    seal = connection.sealing.seal_text
+    return {
+        column: None if text is None else seal(text, "invocations", name, thread_id, column)
+        for column, text in texts.items()
+    }
 
 
 def select(connection: Connection, rest: str, *values: object) -> list[Invocation]:
     """The invocations that `rest` of an SQL query names: its `WHERE`, its `ORDER BY`, with `?` for `values`."""
-    return [_of(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM invocations {rest}", values)]  # noqa: S608
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM invocations {rest}", values)  # noqa: S608
+    return [_of(row, connection.sealing) for row in rows]
 
 
 def find(connection: Connection, rest: str, *values: object) -> Invocation | None:
@@ -73,11 +94,12 @@ def find(connection: Connection, rest: str, *values: object) -> Invocation | Non
     return next(iter(select(connection, f"{rest} LIMIT 1", *values)), None)
 
 
-def _of(row: Row) -> Invocation:
+def _of(row: Row, sealing: Sealing) -> Invocation:
     values: dict[str, Any] = dict(row)
-    for name in ("config", "metadata", "error"):
-        if values[name] is not None:
-            values[name] = json.loads(values[name])
+    try:
+        values |= _texts(values, sealing)
+    except (StoredValueRefused, ValueError):  # the latter of JSON that is none
+        values |= _NOTHING | {"error": refused_words(StoredValueRefused()), "unreadable": True}
     values |= {
         "status": Status(values["status"]),
         "wish": Wish(values["wish"]),
@@ -86,3 +108,17 @@ def _of(row: Row) -> Invocation:
         "events_removed": bool(values["events_removed"]),
     }
     return Invocation(**values)
+
+
+def _texts(values: dict[str, Any], sealing: Sealing) -> dict[str, Any]:
+    texts = {
+        name: sealing.open_text(values[name], "invocations", values["id"], values["thread_id"], name)
+        for name in _TEXTS
+        if values[name] is not None
+    }
+    return texts | {name: json.loads(texts[name]) for name in _JSON if name in texts}
+
+
+def refused_words(error: StoredValueRefused) -> dict[str, str]:
+    """`{type, message}` of a turn whose stored values cannot be read."""
+    return {"type": type(error).__name__, "message": str(error)}

@@ -85,6 +85,11 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE invocations ADD COLUMN owner TEXT NOT NULL DEFAULT '';
     CREATE INDEX invocations_of_owner ON invocations (owner, n);
     """,
+    """
+    -- Of the keys that seal values here, oldest first; 'none': values are kept as they are; '': nobody has started.
+    CREATE TABLE sealing (fingerprints TEXT NOT NULL);
+    INSERT INTO sealing SELECT CASE WHEN EXISTS (SELECT 1 FROM invocations) THEN 'none' ELSE '' END;
+    """,
 )
 
 # How the steps, which are written for SQLite, are said in PostgreSQL. Keys are compared byte by byte there too.

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from graph.checkpoint_refused import CheckpointRefused
 from server.database import StorageFailed
+from server.sealing import StoredValueRefused
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -64,6 +65,8 @@ class ProblemRoute(APIRoute):
                 return await _validation(request, error)
             except StorageFailed as error:
                 return await _storage(request, error)
+            except (CheckpointRefused, StoredValueRefused) as error:
+                return await _refused(request, error)
 
         return answer
 
@@ -74,7 +77,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(StorageFailed, _storage)
-    app.add_exception_handler(CheckpointRefused, _checkpoint)
+    app.add_exception_handler(CheckpointRefused, _refused)
+    app.add_exception_handler(StoredValueRefused, _refused)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -127,8 +131,8 @@ async def _storage(request: Request, error: Exception) -> Response:
     return respond(Problem(503, "The server's storage does not answer; try again.", headers={"Retry-After": "5"}))
 
 
-async def _checkpoint(request: Request, error: Exception) -> Response:
-    _log.error("checkpoint_refused", path=_route_of(request), reason=str(error))
+async def _refused(request: Request, error: Exception) -> Response:
+    _log.error("stored_value_refused", path=_route_of(request), reason=str(error))
     return respond(Problem(500, str(error)))
 
 

@@ -57,13 +57,14 @@ async def report(
 
 
 async def known_invocation(invocation_id: str, request: Request, parts: Services) -> Invocation:
-    """The asking key's invocation of that id. Raises `Problem` 404."""
+    """The asking key's invocation of that id. Raises `Problem` 404, `StoredValueRefused`."""
     # With a slash in it, it would be the server's own name for it.
     known = re.fullmatch(NAME, invocation_id) is not None
     invocation = await parts.store.get(owned(owner(request), invocation_id)) if known else None
     if invocation is None:
         raise Problem(404, "No invocation of this id has been seen.")
     concerns(invocation)
+    invocation.check_readable()
     return invocation
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from server.database import Database
+from server.report_rows import report_of
 from server.spent_rows import spent_of
 from server.sql import Connection
 
@@ -26,7 +27,10 @@ class StoredReport:
 
 
 class ReportStore:
-    """Reports in the server's database. Every method raises `StorageFailed` where the disk does."""
+    """Reports in the server's database. Every method raises `StorageFailed` where the disk does.
+
+    `of` raises `StoredValueRefused` as well.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -35,8 +39,8 @@ class ReportStore:
         """The report that an ended turn left."""
 
         def read(connection: Connection) -> StoredReport | None:
-            row = connection.execute("SELECT markdown, document FROM reports WHERE n = ?", (invocation.n,)).fetchone()
-            return None if row is None else StoredReport(row[0], orjson.loads(row[1]) if row[1] else None)
+            found = report_of(connection, invocation)
+            return None if found is None else StoredReport(found[0], orjson.loads(found[1]) if found[1] else None)
 
         return await self._database.read(read)
 

@@ -88,7 +88,7 @@ async def read(invocation_id: str, request: Request, parts: Parts) -> Response:
         return JSONResponse(await whole_record(invocation, parts))
     if invocation.events_removed:
         raise Problem(410, "The events of this turn are past their retention; its report and record are kept.")
-    return _stream(parts, invocation, position, {})
+    return await _stream(parts, invocation, position, {})
 
 
 @router.post("/invocations/{invocation_id}/cancel")
@@ -116,9 +116,9 @@ async def resume(invocation_id: str, request: Request, parts: Parts) -> Response
     return await _taken(request, parts, accepted, 0)
 
 
-def _stream(parts: Services, invocation: Invocation, position: int, headers: dict[str, str]) -> Response:
+async def _stream(parts: Services, invocation: Invocation, position: int, headers: dict[str, str]) -> Response:
     frames = follow(parts.log, invocation.id, position)
-    return stream_response(frames, ping_sec=parts.settings.sse_ping_sec, headers=headers)
+    return await stream_response(frames, ping_sec=parts.settings.sse_ping_sec, headers=headers)
 
 
 def _headers(request: Request, invocation: Invocation) -> dict[str, str]:
@@ -142,7 +142,7 @@ async def _taken(request: Request, parts: Services, accepted: Accepted, position
             parts.traces.accepted(request, accepted.invocation)
         _log.info("turn_accepted", steering=accepted.invocation.steering)
     if prefers(request, EVENT_STREAM, over=JSON):
-        return _stream(parts, accepted.invocation, position, _headers(request, accepted.invocation))
+        return await _stream(parts, accepted.invocation, position, _headers(request, accepted.invocation))
     return await _started(request, accepted, parts)
 
 

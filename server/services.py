@@ -23,6 +23,7 @@ from server.report_store import ReportStore
 from server.retention import Retention
 from server.runner import Runner
 from server.running import Running
+from server.sealing import Sealing, checkpoint_cipher, open_sealing
 from server.settings import Settings
 from server.sqlite import SqliteDatabase, check_readable
 
@@ -107,10 +108,10 @@ async def services_of(request: Request) -> Services:
 Parts = Annotated[Services, Depends(services_of)]
 
 
-async def _open_checkpoints(folder: DataFolder) -> CheckpointSaver:
+async def _open_checkpoints(folder: DataFolder, sealing: Sealing) -> CheckpointSaver:
     from graph.checkpoints import open_checkpoints
 
-    return await open_checkpoints(folder.checkpoint_database)
+    return await open_checkpoints(folder.checkpoint_database, checkpoint_cipher(sealing))
 
 
 def open_services(
@@ -130,16 +131,17 @@ def open_services(
     keys = open_keys(settings)
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
-    metrics, traces = metrics_of(settings), traces_of(settings)
-    database = SqliteDatabase(folder.server_database)
+    metrics, traces, sealing = metrics_of(settings), traces_of(settings), open_sealing(settings)
+    database = SqliteDatabase(folder.server_database, sealing)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log)
     store.requeue_unfinished()
     engine = Engine(
         settings,
-        checkpoints=partial(_open_checkpoints, folder),
+        checkpoints=partial(_open_checkpoints, folder, sealing),
         modules=("graph.checkpoints",),
-        document_index=folder.document_index,
+        # A full-text index holds every word in the open: with a key it is built in memory.
+        document_index=None if sealing.fingerprints else folder.document_index,
         ports=ports,
     )
     running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)

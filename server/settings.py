@@ -14,6 +14,7 @@ from graph.models import ModelUnusable
 from graph.prices import PricesUnusable, read_prices
 from graph.search.engine import SearchUnusable
 from graph.search.setup import SearchSetup, check_setup
+from server.encryption_key import EncryptionKeyUnusable, read_encryption_keys
 from server.model_settings import ModelSettings
 from server.search_settings import SearchSettings
 from server.trace_settings import TraceSettings
@@ -42,6 +43,10 @@ class Settings(TraceSettings, ModelSettings, SearchSettings):
     data_dir: Annotated[Path, Field(description="folder of the databases")] = Path("data")
     database_url: Annotated[
         SecretStr | None, Field(description="postgresql://…, which several hosts share; unset: SQLite in DATA_DIR")
+    ] = None
+    encryption_key: Annotated[
+        SecretStr | None,
+        Field(description="encrypts what is stored: 32 bytes in base64, several with commas, or a file of such lines"),
     ] = None
     role: Annotated[
         Literal["all", "api", "worker"], Field(description="all, api (runs no turns) or worker (takes no requests)")
@@ -134,6 +139,8 @@ def read_settings(**given: str) -> Settings:
         check_setup(settings.searches(None))
         if settings.prices_file is not None:
             read_prices(settings.prices_file)
+        if settings.encryption_key is not None:
+            read_encryption_keys(settings.encryption_key.get_secret_value())
     except ValidationError as error:
         raise SettingsInvalid(_sentence(error)) from error
     except ModelUnusable as error:
@@ -142,6 +149,8 @@ def read_settings(**given: str) -> Settings:
         raise SettingsInvalid(f"SEARCH: {error}") from error
     except PricesUnusable as error:
         raise SettingsInvalid(f"PRICES_FILE: {error}") from error
+    except EncryptionKeyUnusable as error:
+        raise SettingsInvalid(f"ENCRYPTION_KEY: {error}") from error
     return settings
 
 

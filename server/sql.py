@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from server.sealing import Sealing
 
 
 class Row(Protocol):
@@ -24,6 +27,8 @@ class Rows(Protocol):
 
 
 class Connection(Protocol):
-    """A connection inside a transaction, or one that only reads."""
+    """A connection inside a transaction, or one that only reads. `sealing`: how values with text are kept in it."""
 
+    @property
+    def sealing(self) -> Sealing: ...
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows: ...

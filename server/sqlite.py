@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from graph.faults import reach
 from server.database import Database, DatabaseUnusable, Job, StorageFailed
 from server.migrations import SchemaTooNew, migrate_sqlite
+from server.sealing import PLAIN, Sealing, settle_keys
 from server.sql import Connection
 
 T = TypeVar("T")
@@ -25,15 +26,22 @@ TRUNCATE_MS: Final = 50
 TRUNCATE_RESTS_SEC: Final = (0.1, 0.3, 1.0)
 
 
-class SqliteDatabase(Database):
-    """One file, written by one process. Raises `DatabaseUnusable`."""
+class SqliteConnection(sqlite3.Connection):
+    """A connection as `server.sql.Connection` has it."""
 
-    def __init__(self, path: Path) -> None:
+    sealing: Sealing = PLAIN
+
+
+class SqliteDatabase(Database):
+    """One file, written by one process, its values kept by `sealing`. Raises `DatabaseUnusable`."""
+
+    def __init__(self, path: Path, sealing: Sealing = PLAIN) -> None:
         super().__init__()
         self._path = path
-        self._connection = _opened(path)
+        self._sealing = sealing
+        self._connection = _opened(path, sealing)
         self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: list[SqliteConnection] = []
 
     def write_now(self, work: Callable[[Connection], T]) -> T:
         """Does `work` in a transaction of its own, before `start`."""
@@ -65,10 +73,10 @@ class SqliteDatabase(Database):
                 job.result, job.error = None, failure
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        connection: SqliteConnection | None = getattr(self._local, "connection", None)
         try:
             if connection is None:
-                connection = self._local.connection = _connected(self._path, readonly=True)
+                connection = self._local.connection = _connected(self._path, self._sealing, readonly=True)
                 self._readers.append(connection)
             return work(connection)
         except sqlite3.Error as error:
@@ -80,7 +88,7 @@ class SqliteDatabase(Database):
         self._connection.close()
 
 
-def _do(job: Job, connection: sqlite3.Connection) -> None:
+def _do(job: Job, connection: SqliteConnection) -> None:
     connection.execute("SAVEPOINT job")
     try:
         job.result = job.work(connection)
@@ -131,10 +139,13 @@ def _log_truncated(connection: Connection) -> bool:
         connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SEC * 1000)}")
 
 
-def _connected(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+def _connected(path: Path, sealing: Sealing, *, readonly: bool = False) -> SqliteConnection:
     # Only the thread that made it uses it, but the closing one is another.
-    connection = sqlite3.connect(path, timeout=BUSY_SEC, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SEC, isolation_level=None, check_same_thread=False, factory=SqliteConnection
+    )
     connection.row_factory = sqlite3.Row
+    connection.sealing = sealing
     # auto_vacuum takes effect in a new file alone, and before its first table.
     # FULL: a commit returns when it is on disk (sqlite.org/pragma.html#pragma_synchronous).
     pragmas = (
@@ -162,14 +173,19 @@ def check_readable(path: Path) -> None:
         raise DatabaseUnusable(f"The database {path} cannot be used ({error}).") from error
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _opened(path: Path, sealing: Sealing) -> SqliteConnection:
     try:
-        connection = _connected(path)
+        connection = _connected(path, sealing)
     except sqlite3.Error as error:
         raise DatabaseUnusable(f"The database {path} cannot be used ({error}).") from error
     try:
         migrate_sqlite(connection)
+        with _Transaction(connection):
+            settle_keys(connection, sealing)
     except (SchemaTooNew, sqlite3.Error) as error:
         connection.close()
         raise DatabaseUnusable(f"The database {path} cannot be used ({error}).") from error
+    except DatabaseUnusable:
+        connection.close()
+        raise
     return connection

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import orjson
+import structlog
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Message, Send
 
 from server.event_rows import READ_FRAMES, EventsRemoved
 from server.owners import public
+from server.sealing import StoredValueRefused
 
 if TYPE_CHECKING:
     from server.event_log import EventLog, LiveStream
     from server.invocation import Invocation
     from server.status import Status
+
+_log = structlog.get_logger(__name__)
 
 RETRY: Final = b"retry: 1000\n\n"
 
@@ -28,17 +33,27 @@ class _Stream(EventSourceResponse):
         await send(message)
 
 
-def stream_response(frames: AsyncIterator[bytes], *, ping_sec: float, headers: dict[str, str]) -> EventSourceResponse:
-    """The HTTP answer that sends `frames` and a comment each `ping_sec` seconds."""
+async def stream_response(
+    frames: AsyncGenerator[bytes, None], *, ping_sec: float, headers: dict[str, str]
+) -> EventSourceResponse:
+    """The HTTP answer that sends `frames` and a comment each `ping_sec` seconds. Raises what the first frames do."""
+    first = await anext(frames)
     return _Stream(
-        frames,
+        _whole(first, frames),
         headers={"Cache-Control": "no-store", **headers},
         ping=ping_sec,
         ping_message_factory=lambda: ServerSentEvent(comment="keep-alive", sep="\n"),
     )
 
 
-async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncIterator[bytes]:
+async def _whole(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
+
+
+async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncGenerator[bytes, None]:
     """Frames behind number `position`, several at a time, until the stream is over, or this process is to end."""
     with log.attached(invocation_id) as live, log.metrics.reading() as reading:
         # Read while attached, so that an end is either in the record or will be shown.
@@ -54,6 +69,9 @@ async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncItera
         except EventsRemoved:
             reading.closed = "gone"
             yield _last("gone", invocation.id, live.status or invocation.status)
+        except StoredValueRefused as error:
+            # As a lost connection: who asks for the rest is answered with a problem.
+            _log.error("stored_value_refused", invocation_id=public(invocation_id), reason=str(error))
 
 
 async def _behind(

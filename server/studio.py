@@ -17,6 +17,9 @@ def _app() -> FastAPI:
     folder = studio_folder() / "invocations"
     try:
         settings = read_settings()
+        if settings.encryption_key is not None:
+            # LangGraph's server keeps threads and runs in files of its own, in the open.
+            raise SettingsInvalid("ENCRYPTION_KEY: Studio does not encrypt what it stores; unset it to use Studio.")
         with DataFolder(folder):
             pass  # said here, it is one sentence
     except (SettingsInvalid, DataFolderUnusable) as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
@@ -18,12 +18,15 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from graph.faults import reach
-from graph.strict_serde import StrictSerializer
+from graph.strict_serde import SealedSerializer, StrictSerializer
 from server.claims import present_claim
 from server.database import StorageFailed
 from server.event_rows import Superseded
 from server.postgres.connection import DURABLE, lock_key, reason
 from server.postgres.schema import schema_lock
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import CipherProtocol
 
 CONNECTIONS: Final = 8
 WAIT_SEC: Final = 5.0
@@ -34,11 +37,19 @@ Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 
 class PostgresCheckpoints(AsyncPostgresSaver):
-    """A few connections for all threads. Raises `StorageFailed`, and `Superseded` where a later claim has the turn."""
+    """A few connections for all threads. Raises `StorageFailed`, and `Superseded` where a later claim has the turn.
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool, serde=StrictSerializer())
+    With a `cipher` the values are encrypted; ids, numbers and the names of channels are not. Neither is a channel that
+    is a bare string: LangGraph writes it into the row's JSON. The graph has one, `steering`, one of three words.
+    """
+
+    def __init__(self, pool: Pool, cipher: CipherProtocol | None = None) -> None:
+        super().__init__(pool, serde=StrictSerializer() if cipher is None else SealedSerializer(cipher))
         self._connections = pool
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
+        """Itself: the list of what is read is fixed."""
+        return self
 
     async def aput(
         self,
@@ -83,7 +94,7 @@ class PostgresCheckpoints(AsyncPostgresSaver):
             raise StorageFailed(f"The checkpoints could not be used ({reason(error)}).") from error
 
 
-async def open_checkpoints(parameters: str) -> PostgresCheckpoints:
+async def open_checkpoints(parameters: str, cipher: CipherProtocol | None = None) -> PostgresCheckpoints:
     """The saver over the shared database, its tables up to date. Raises `StorageFailed`."""
     try:
         await asyncio.to_thread(_set_up, parameters)
@@ -91,7 +102,7 @@ async def open_checkpoints(parameters: str) -> PostgresCheckpoints:
         raise StorageFailed(f"The checkpoints could not be opened ({reason(error)}).") from error
     pool = _pool(parameters)
     await pool.open()
-    return PostgresCheckpoints(pool)
+    return PostgresCheckpoints(pool, cipher)
 
 
 def _set_up(parameters: str) -> None:

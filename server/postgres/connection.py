@@ -12,6 +12,8 @@ import psycopg
 from psycopg import conninfo
 from psycopg.rows import no_result
 
+from server.sealing import PLAIN, Sealing
+
 CONNECT_SEC: Final = 5
 # `on` where the database says `off`: what was shown must survive a crash. A stronger setting is kept.
 DURABLE: Final = (
@@ -42,15 +44,16 @@ class PostgresRow:
 class PostgresConnection:
     """A connection as `server.sql.Connection` has it. `raw` is psycopg's."""
 
-    def __init__(self, raw: psycopg.Connection[PostgresRow]) -> None:
+    def __init__(self, raw: psycopg.Connection[PostgresRow], sealing: Sealing = PLAIN) -> None:
         self.raw = raw
+        self.sealing = sealing
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> psycopg.Cursor[PostgresRow]:
         """Executes one statement with `?` for each of `parameters`."""
         return self.raw.execute(_in_psycopg(sql), [_in_postgres(value) for value in parameters])
 
 
-def connect(parameters: str, *, readonly: bool = False) -> PostgresConnection:
+def connect(parameters: str, sealing: Sealing, *, readonly: bool = False) -> PostgresConnection:
     """A connection in autocommit mode. Raises `psycopg.Error`."""
     raw = psycopg.connect(parameters, autocommit=True, row_factory=_rows)
     try:
@@ -60,7 +63,7 @@ def connect(parameters: str, *, readonly: bool = False) -> PostgresConnection:
     except BaseException:
         raw.close()
         raise
-    return PostgresConnection(raw)
+    return PostgresConnection(raw, sealing)
 
 
 def parameters_of(url: str, *, lease_sec: float) -> str:

@@ -13,6 +13,7 @@ from graph.faults import reach
 from server.database import Database, DatabaseUnusable, Job, StorageFailed
 from server.postgres.connection import PostgresConnection, connect, lock_key, reason
 from server.postgres.schema import bring_up_to_date
+from server.sealing import PLAIN, Sealing, settle_keys
 from server.sql import Connection
 
 T = TypeVar("T")
@@ -24,13 +25,17 @@ ATTEMPTS: Final = 5
 
 
 class PostgresDatabase(Database):
-    """`parameters` are libpq's. `host` names this process in its notices. Raises `DatabaseUnusable`."""
+    """`parameters` are libpq's. `host` names this process in its notices. Raises `DatabaseUnusable`.
 
-    def __init__(self, parameters: str) -> None:
+    Values are kept by `sealing`.
+    """
+
+    def __init__(self, parameters: str, sealing: Sealing = PLAIN) -> None:
         super().__init__()
         self.host = secrets.token_hex(4)
         self._parameters = parameters
-        self._connection: PostgresConnection | None = _opened(parameters)
+        self._sealing = sealing
+        self._connection: PostgresConnection | None = _opened(parameters, sealing)
         self._local = threading.local()
         self._readers: list[PostgresConnection] = []
 
@@ -94,7 +99,7 @@ class PostgresDatabase(Database):
 
     def _connected(self) -> PostgresConnection:
         if self._connection is None:
-            self._connection = connect(self._parameters)
+            self._connection = connect(self._parameters, self._sealing)
         return self._connection
 
     def _undo(self) -> None:
@@ -129,7 +134,7 @@ class PostgresDatabase(Database):
     def _reader(self) -> PostgresConnection:
         connection: PostgresConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = connect(self._parameters, readonly=True)
+            connection = self._local.connection = connect(self._parameters, self._sealing, readonly=True)
             self._readers.append(connection)
         return connection
 
@@ -175,13 +180,15 @@ def _shown(error: Exception) -> Exception:
     return failure
 
 
-def _opened(parameters: str) -> PostgresConnection:
+def _opened(parameters: str, sealing: Sealing) -> PostgresConnection:
     try:
-        connection = connect(parameters)
+        connection = connect(parameters, sealing)
     except psycopg.Error as error:
         raise DatabaseUnusable(f"DATABASE_URL: the database cannot be reached ({reason(error)}).") from error
     try:
         bring_up_to_date(connection.raw)
+        with connection.raw.transaction():
+            settle_keys(connection, sealing)
     except BaseException:
         connection.raw.close()
         raise

@@ -20,6 +20,7 @@ from server.event_rows import EventsRemoved, Written, frames_behind
 from server.invocation import Wish
 from server.postgres.connection import lock_key, reason
 from server.postgres.database import CHANNEL
+from server.sealing import StoredValueRefused
 from server.sql import Connection
 from server.status import Status
 
@@ -114,7 +115,7 @@ class Relay:
             # Readers that come to a stream nobody followed, or that is far ahead, read the table themselves.
             if position and row["last_event_id"] - position <= RING_FRAMES:
                 # Meanwhile this host may show the same: numbers count from where the reading began.
-                frames = await self._database.read(partial(_frames, n=row["n"], position=position))
+                frames = await self._database.read(partial(_frames, n=row["n"], name=name, position=position))
                 written = Written(frames, position + len(frames)) if frames else written
             live.show(written)
         if live is not None and (status := Status(row["status"])).ended and live.status is None:
@@ -130,9 +131,9 @@ def _states(connection: Connection, *, names: Sequence[str]) -> list[Any]:
     return connection.execute(query, (list(names),)).fetchall()
 
 
-def _frames(connection: Connection, *, n: int, position: int) -> list[bytes]:
+def _frames(connection: Connection, *, n: int, name: str, position: int) -> list[bytes]:
     try:
-        return frames_behind(connection, n, position)
-    except EventsRemoved:
+        return frames_behind(connection, n, name, position)
+    except (EventsRemoved, StoredValueRefused):
         # Readers go to the table, and meet it there.
         return []

@@ -27,6 +27,7 @@ from server.report_store import ReportStore
 from server.retention import Retention
 from server.runner import Runner
 from server.running import Running
+from server.sealing import Sealing, checkpoint_cipher, open_sealing
 from server.services import Lifecycle, Services
 from server.settings import Settings
 
@@ -45,13 +46,13 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         parameters = parameters_of(settings.database_url.get_secret_value(), lease_sec=settings.worker_lease_sec)
     except psycopg.Error as error:
         raise DatabaseUnusable(f"DATABASE_URL: cannot be read ({reason(error)}).") from error
-    metrics, traces = metrics_of(settings), traces_of(settings)
-    database = PostgresDatabase(parameters)
+    metrics, traces, sealing = metrics_of(settings), traces_of(settings), open_sealing(settings)
+    database = PostgresDatabase(parameters, sealing)
     log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
     store = InvocationStore(database, log, enqueue=Queue(parameters).put)
     engine = Engine(
         settings,
-        checkpoints=partial(_open_checkpoints, parameters),
+        checkpoints=partial(_open_checkpoints, parameters, sealing),
         modules=("server.postgres.checkpoints",),
         document_index=None,
     )
@@ -97,7 +98,7 @@ def _dispatching(
     )
 
 
-async def _open_checkpoints(parameters: str) -> PostgresCheckpoints:
+async def _open_checkpoints(parameters: str, sealing: Sealing) -> PostgresCheckpoints:
     from server.postgres.checkpoints import open_checkpoints
 
-    return await open_checkpoints(parameters)
+    return await open_checkpoints(parameters, checkpoint_cipher(sealing))

@@ -19,6 +19,7 @@ from server.invocation import Invocation
 from server.invocation_store import InvocationStore
 from server.postgres.connection import parameters_of
 from server.postgres.database import PostgresDatabase
+from server.sealing import PLAIN, Sealing
 from server.sql import Connection
 from server.sqlite import SqliteDatabase
 from tests.fakes import FakeClock
@@ -97,13 +98,15 @@ def new(name: str, thread: str, **more: Any) -> NewInvocation:
 
 
 @asynccontextmanager
-async def opened(folder: Path, url: str | None = None, *, recover: bool = True) -> AsyncIterator[Storage]:
+async def opened(
+    folder: Path, url: str | None = None, *, recover: bool = True, sealing: Sealing = PLAIN
+) -> AsyncIterator[Storage]:
     """Opens the database of `url`, or the file in `folder`, as a server does at its start.
 
-    `recover`: puts back into the queue what was running.
+    `recover`: puts back into the queue what was running. `sealing` is that of the file.
     """
     clock = FakeClock()
-    database = SqliteDatabase(folder / "server.sqlite") if url is None else shared(url)
+    database = SqliteDatabase(folder / "server.sqlite", sealing) if url is None else shared(url)
     log = EventLog(database, now=clock.now, uptime=lambda: 1.5)
     store = InvocationStore(database, log)
     if recover:

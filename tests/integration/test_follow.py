@@ -13,9 +13,11 @@ import orjson
 import pytest
 
 from graph.events import Event
+from server.encryption import Encryption
 from server.event_log import LONGEST_REST_SEC, EventLog, LiveStream
 from server.event_rows import READ_FRAMES, Ending, Written
 from server.invocation import Invocation
+from server.sealing import StoredValueRefused
 from server.sql import Connection, Rows
 from server.sqlite import SqliteDatabase
 from server.sse import RETRY, follow
@@ -66,6 +68,18 @@ async def test_an_ended_stream_is_read_whole_whatever_its_length(storage: Storag
         assert await numbers(storage, position) == [*range(position + 1, total + 1), "done"]
 
 
+async def test_a_stream_ends_as_if_cut_before_a_page_that_cannot_be_read(tmp_path: Path) -> None:
+    async with opened(tmp_path, sealing=Encryption([bytes(32)])) as storage:
+        await storage.log.writer(await filled(storage, READ_FRAMES + 5)).end(Ending(COMPLETE, Status.COMPLETED))
+        wrong = "UPDATE events SET data = (SELECT data FROM events WHERE seq = 1) WHERE seq = ?"
+        await storage.database.write(lambda connection: connection.execute(wrong, (READ_FRAMES + 3,)))
+        chunks = [chunk async for chunk in follow(storage.log, "a", 0)]
+        frames = b"".join(chunks[1:]).removesuffix(b"\n\n").split(b"\n\n")
+        assert [parsed(frame + b"\n\n")["sequence_number"] for frame in frames] == [*range(1, READ_FRAMES + 1)]
+        with pytest.raises(StoredValueRefused):
+            await anext(follow(storage.log, "a", READ_FRAMES))
+
+
 @pytest.mark.parametrize("before", [1, READ_FRAMES - 1, READ_FRAMES, READ_FRAMES + 1])
 async def test_a_reader_goes_on_from_disk_to_what_comes(storage: Storage, before: int) -> None:
     invocation = await filled(storage, before)
@@ -93,7 +107,7 @@ class Racing:
         self._path, self._at, self._executed = path, at, 0
 
     def over(self, connection: Connection) -> Self:
-        self._connection = connection
+        self._connection, self.sealing = connection, connection.sealing
         return self
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:

@@ -23,7 +23,7 @@ from tests.soak import gauges
 from tests.soak.book import Book
 from tests.soak.drift import Drift, quantiles
 from tests.soak.lives import Lives, plan
-from tests.soak.user import User
+from tests.soak.user import User, topic_of
 from tests.soak.weather import Weather
 
 USERS = 4
@@ -49,9 +49,9 @@ ENV = {
 
 
 def _thread_of(call: Call) -> str:
-    """The topic is the turn's name, which begins with its thread's."""
+    """By the topic, which holds the turn's name, which begins with its thread's."""
     topic = call.last_user.partition("</topic>")[0].removeprefix("<topic>")
-    return topic.rpartition(".")[0]
+    return topic.removeprefix(topic_of("")).rpartition(".")[0]
 
 
 class Soak:

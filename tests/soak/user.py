@@ -34,6 +34,11 @@ class Thread:
     ended_at: float = 0.0
 
 
+def topic_of(name: str) -> str:
+    """The topic of turn `name`: not the name itself, which logs may show, as they may no topic."""
+    return f"What is known of {name}"
+
+
 class User:
     """Visits the server until `stopped` is set, or a promise is broken."""
 
@@ -100,7 +105,7 @@ class User:
         answer = self._request(
             "POST",
             "/invocations",
-            json={"message": name, "thread_id": thread.id, **body},
+            json={"message": topic_of(name), "thread_id": thread.id, **body},
             headers={"x-agent-invocation-id": name},
         )
         if answer.status_code == 409 and body.get("multitask_strategy") == "reject":

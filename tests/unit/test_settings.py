@@ -25,6 +25,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value"),
     [
         ("ALLOWED_HOSTS", "https://example.org/"),
+        ("ENCRYPTION_KEY", "not-a-key-of-32-bytes"),
         ("PORT", "80000"),
         ("PORT", "http"),
         ("DATABASE_URL", "mysql://x"),

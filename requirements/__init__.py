@@ -1,0 +1,1 @@
+"""The locks, and what is asked of the packages in them: licences, reasons, known vulnerabilities."""

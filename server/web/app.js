@@ -2,11 +2,18 @@
 
 import { home } from "./home.js";
 import { runView } from "./run_view.js";
+import { Session } from "./session.js";
 
 const main = document.getElementById("main");
+const session = new Session(document.getElementById("session"), (name) => {
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  if (name === null) clear();
+  else route();
+});
 let leave = null;
 
-function route(first) {
+function route() {
+  const first = leave === null;
   leave?.();
   const found = /^#\/runs\/([^/?]+)$/.exec(location.hash);
   const view = found ? runView(decoded(found[1])) : home();
@@ -17,6 +24,13 @@ function route(first) {
   if (!first) main.focus({ preventScroll: true });
 }
 
+function clear() {
+  leave?.();
+  leave = null;
+  main.replaceChildren();
+  document.title = "Research";
+}
+
 function decoded(id) {
   try {
     return decodeURIComponent(id);
@@ -25,5 +39,6 @@ function decoded(id) {
   }
 }
 
-addEventListener("hashchange", () => /^(#\/.*)?$/.test(location.hash) && route(false));
-route(true);
+addEventListener("hashchange", () => leave && /^(#\/.*)?$/.test(location.hash) && route());
+await session.open();
+if (!leave) route();

@@ -1,4 +1,4 @@
-// The dialogs of a run: steering it, and stopping it.
+// The dialogs of a run: steering it, stopping it, deleting it.
 
 import { api, newKey } from "./api.js";
 import { el, setText, show } from "./dom.js";
@@ -44,10 +44,23 @@ export function steerDialog(threadId, running, onDone) {
 }
 
 export function cancelDialog(id, onDone) {
+  question("Stop this run?", "What it has found stays, as a partial report. It can be resumed later.", [
+    ["Stop after this call", "primary", () => api.cancel(id, "checkpoint")],
+    ["Stop now", "danger", () => api.cancel(id, "now")],
+  ], "Keep running", onDone);
+}
+
+export function eraseDialog(threadId, onDone) {
+  question("Delete this run?", "Its thread is deleted with all of its turns, their events and reports. It cannot be undone.",
+    [["Delete", "danger", () => api.eraseThread(threadId)]], "Keep it", onDone);
+}
+
+// `answers` are labels, the kinds of their buttons, and what they do.
+function question(title, explanation, answers, otherwise, onDone) {
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
-  const stop = (mode, label, kind) => el("button", { type: "button", class: kind, onclick: async () => {
+  const button = ([label, kind, act]) => el("button", { type: "button", class: kind, onclick: async () => {
     try {
-      await api.cancel(id, mode);
+      await act();
       dialog.close();
       onDone();
     } catch (error) {
@@ -55,9 +68,8 @@ export function cancelDialog(id, onDone) {
       show(problem, true);
     }
   } }, label);
-  const dialog = opened(el("div", {}, el("h2", { id: "dialog-title" }, "Stop this run?"),
-    el("p", {}, "What it has found stays, as a partial report. It can be resumed later."), problem,
-    el("div", { class: "actions" }, stop("checkpoint", "Stop after this call", "primary"), stop("now", "Stop now", "danger"), closeButton("Keep running"))));
+  const dialog = opened(el("div", {}, el("h2", { id: "dialog-title" }, title), el("p", {}, explanation), problem,
+    el("div", { class: "actions" }, answers.map(button), closeButton(otherwise))));
 }
 
 function opened(content) {

@@ -1,7 +1,7 @@
 // One invocation's events over crashes, restarts and sleep. EventSource alone gives up at the first HTTP error, hears no
 // keep-alive comment, and holds one of the browser's six connections also where nobody looks.
 
-import { api, Problem } from "./api.js";
+import { api, Problem, waitsForSignIn } from "./api.js";
 import { ENDED } from "./dom.js";
 
 const FIRST_DELAY = 500;
@@ -38,7 +38,7 @@ export class RunStream {
     source.onmessage = (message) => this.take(message);
     source.onerror = () => source === this.source && this.lost();
     source.addEventListener("done", () => this.end("ended"));
-    source.addEventListener("gone", () => this.end("removed"));
+    source.addEventListener("gone", () => this.gone());
   }
 
   reopen() {
@@ -90,6 +90,12 @@ export class RunStream {
     }
   }
 
+  // Its events have gone while it was read: past their retention, or its thread was deleted.
+  async gone() {
+    this.close();
+    this.state((await this.verdict()) === "unknown" ? "unknown" : "removed");
+  }
+
   end(state) {
     this.close();
     this.state(state);
@@ -107,6 +113,7 @@ export class RunStream {
   async tick() {
     const slept = Date.now() - this.ticked > 4 * TICK;
     this.ticked = Date.now();
+    if (waitsForSignIn()) return;
     if (this.hiddenAt && Date.now() - this.hiddenAt > HIDDEN) return this.pause();
     if (slept || this.stuck) return this.reopen();
     // Silent may be a long call, or a connection that died without a word.

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+SHOTS = Path(os.environ.get("SCREENSHOTS") or Path(__file__).parents[2] / "data" / "screenshots")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 
 # fmt: off
 FLAGS = [
@@ -33,7 +37,7 @@ def chromium() -> Iterator[Browser]:
 class Looked:
     """A page, with all that went wrong in it: errors of its scripts, and what its policy refused."""
 
-    def __init__(self, context: BrowserContext, shots: Path) -> None:
+    def __init__(self, context: BrowserContext, shots: Path = SHOTS) -> None:
         self.page: Page = context.new_page()
         self.page.set_default_timeout(30_000)
         self.errors: list[str] = []
@@ -43,13 +47,20 @@ class Looked:
 
     def _heard(self, kind: str, text: str) -> None:
         # A server that was killed is what some tests are about.
-        if kind == "error" and not re.search(r"net::ERR_|status of (404|410|422|503)", text):
+        if kind == "error" and not re.search(r"net::ERR_|status of (401|404|409|410|413|422|503)", text):
             self.errors.append(text)
 
     def shot(self, name: str) -> None:
         """Kept by the test run, for people to look at."""
         self._shots.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=self._shots / f"{name}.png")
+
+    def check(self, name: str) -> None:
+        """Kept as a picture; accessible, and no wider than its window."""
+        self.shot(name)
+        found = Axe().run(self.page, options={"runOnly": RULES})
+        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
 
     def start(self, topic: str) -> str:
         """Starts a run by the form; its invocation id."""

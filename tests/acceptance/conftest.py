@@ -1,4 +1,4 @@
-"""A model stub that each test finds as new, and servers over it, each test its own."""
+"""A model stub that each test finds as new, servers over it, each test its own, and a browser."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext
 
+from tests.acceptance.browser import CHROMIUM, DESKTOP, Looked, chromium
 from tests.acceptance.client import ResearchClient
 from tests.acceptance.planted import leaks, posted
 from tests.acceptance.server_process import Launch, ServerProcess
+from tests.acceptance.tools import missing
 from tests.acceptance.warm_start import WarmStart
 from tests.openai_stub.process import ModelStub
 
@@ -109,3 +112,27 @@ def server(make_server: MakeServer) -> ServerProcess:
 def client(server: ServerProcess) -> Iterator[ResearchClient]:
     with ResearchClient(server.url) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        missing("chromium is not installed: apt-get install chromium")
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")  # type: ignore[arg-type]
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def looked(context: BrowserContext, server: ServerProcess) -> Iterator[Looked]:
+    """The page of a server over the stub, opened. At the end, nothing may have gone wrong in it."""
+    looked = Looked(context)
+    looked.page.goto(server.url)
+    yield looked
+    assert looked.errors == []

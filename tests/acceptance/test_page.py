@@ -1,58 +1,26 @@
-"""The web page in a real browser: a whole run, a crash under it, a steer, hostile text, a phone, accessibility."""
+"""The web page in a real browser: a whole run, a steer, what it used, hostile text, a phone, accessibility."""
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import BrowserContext, expect
 
-from tests.acceptance.browser import CHROMIUM, DESKTOP, PHONE, Looked, chromium
+from tests.acceptance.browser import DESKTOP, PHONE, Looked
 from tests.acceptance.client import ResearchClient, of_type
+from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, subcall_texts
 from tests.openai_stub.process import ModelStub
 
-MakeServer = Callable[..., ServerProcess]
-
-# `.ci/run` sets it: there, a browser that is missing is a failure.
-if CHROMIUM is None and not os.environ.get("REQUIRE_BROWSER"):
-    pytest.skip("the web page was not tested: no Chromium at /usr/bin/chromium", allow_module_level=True)
-
-SHOTS = Path(os.environ.get("SCREENSHOTS") or Path(__file__).parents[2] / "data" / "screenshots")
 HOSTILE = (
     '<script>window.hacked=1</script><img src=x onerror="window.hacked=1">[click](javascript:window.hacked=1) '
     "<svg onload=window.hacked=1> ![x](https://example.org/track.png) <style>body{display:none}</style>"
 )
 
 pytestmark = pytest.mark.any_backend
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")  # type: ignore[arg-type]
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def looked(context: BrowserContext, server: ServerProcess) -> Iterator[Looked]:
-    """The page of a server over the stub, opened. At the end, nothing may have gone wrong in it."""
-    looked = Looked(context, SHOTS)
-    looked.page.goto(server.url)
-    yield looked
-    assert looked.errors == []
 
 
 def test_a_whole_run(looked: Looked, client: ResearchClient) -> None:
@@ -74,74 +42,6 @@ def test_a_whole_run(looked: Looked, client: ResearchClient) -> None:
     page.goto(page.url.split("#")[0])
     expect(page.locator(".run-link")).to_have_count(1)
     looked.shot("home")
-
-
-def test_killed_under_the_open_page(
-    looked: Looked, server: ServerProcess, client: ResearchClient, stub: ModelStub
-) -> None:
-    page = looked.page
-    stub.hold(after_tokens=8, from_call=3)
-    invocation = looked.start("Bridges under load")
-    expect(page.locator(".streaming", has_text="word5")).to_be_visible()
-    server.kill()
-    expect(page.get_by_text("The server is away. Reconnecting")).to_be_visible()
-    looked.shot("server-away")
-    stub.release()
-    server.start()
-    looked.status("completed")
-    page.get_by_role("tab", name="Activity").click()
-    expect(page.get_by_text("The server came back after a crash")).to_be_visible()
-    frames = check_invocation(client, invocation)
-    # What is shown of the call that was repeated is its last attempt, whole and once.
-    page.locator(".call").nth(2).click()
-    shown = page.locator(".text-scroll .prose:not(.streaming)")
-    expect(shown).to_contain_text(subcall_texts(frames)[2, 1].split()[0])
-    assert shown.inner_text().split() == subcall_texts(frames)[2, 1].split()
-
-
-def test_a_connection_that_died_without_a_word(
-    looked: Looked, server: ServerProcess, client: ResearchClient, stub: ModelStub
-) -> None:
-    """As behind a sleep: nothing closes the connection, and an hour has passed."""
-    page = looked.page
-    page.clock.install()
-    page.reload()
-    stub.hold(after_tokens=4)
-    invocation = looked.start("Bridges")
-    expect(page.locator(".streaming", has_text="word3")).to_be_visible()
-    server.signal(signal.SIGSTOP)
-    page.clock.fast_forward("01:00:00")
-    expect(page.get_by_text("Reconnecting")).to_be_visible()
-    server.signal(signal.SIGCONT)
-    expect(page.get_by_text("Live", exact=True)).to_be_visible()
-    stub.release()
-    looked.status("completed")
-    check_invocation(client, invocation)
-
-
-def test_a_laptop_without_its_network(looked: Looked, context: BrowserContext, stub: ModelStub) -> None:
-    page = looked.page
-    stub.hold(after_tokens=4)
-    looked.start("Bridges")
-    expect(page.locator(".streaming", has_text="word3")).to_be_visible()
-    context.set_offline(True)
-    stub.release()
-    context.set_offline(False)
-    looked.status("completed")
-
-
-def test_two_pages_see_the_same(looked: Looked, context: BrowserContext, stub: ModelStub) -> None:
-    stub.hold(after_tokens=4, from_call=2)
-    looked.start("Bridges")
-    stub.wait_for_calls(1, state="held")
-    other = Looked(context, SHOTS)
-    other.page.goto(looked.page.url)
-    stub.release()
-    for each in (looked, other):
-        each.status("completed")
-        expect(each.page.locator(".report h2", has_text="Sources")).to_be_visible()
-    assert looked.page.locator(".report").inner_text() == other.page.locator(".report").inner_text()
-    assert other.errors == []
 
 
 def test_a_run_is_steered(looked: Looked, client: ResearchClient, stub: ModelStub) -> None:
@@ -184,7 +84,7 @@ def test_a_run_is_stopped_and_resumed(looked: Looked, client: ResearchClient, st
 def test_a_cooldown_counts_down(context: BrowserContext, make_server: MakeServer) -> None:
     server = make_server(INTRA_PHASE_COOLDOWN_SEC=3600)
     server.start()
-    looked = Looked(context, SHOTS)
+    looked = Looked(context)
     looked.page.goto(server.url)
     looked.start("Bridges")
     countdown = looked.page.locator(".doing", has_text="Cooldown: next call in")
@@ -202,7 +102,7 @@ def test_hostile_text_runs_nothing_and_loads_nothing(
     (documents / "tides.md").write_text(f"# Tides {HOSTILE}\n\n## Tides {HOSTILE}\n\nTides of the sea. {HOSTILE}\n")
     server = make_server(DOCUMENTS_DIR=documents, RESEARCH_MODEL="offline")
     server.start()
-    looked = Looked(context, SHOTS)
+    looked = Looked(context)
     asked: list[str] = []
     looked.page.on("request", lambda request: asked.append(request.url))
     looked.page.goto(server.url)
@@ -242,7 +142,7 @@ def test_the_policy_stops_a_script_that_gets_into_the_page(looked: Looked, scrip
 def test_citations_lead_to_their_sources_and_back(context: BrowserContext, make_server: MakeServer) -> None:
     server = make_server(RESEARCH_MODEL="offline")
     server.start()
-    looked = Looked(context, SHOTS)
+    looked = Looked(context)
     looked.page.goto(server.url)
     looked.start("How do agents survive crashes?")
     looked.status("completed")
@@ -270,21 +170,14 @@ def test_accessible_in_every_view_and_never_wider_than_its_window(
     page.set_viewport_size(size)  # type: ignore[arg-type]
     name = f"{'phone' if size is PHONE else 'desktop'}-{scheme}"
     page.get_by_text("Settings").click()
-    _check_view(looked, f"home-{name}")
+    looked.check(f"home-{name}")
     looked.start("What keeps bridges up? " + "Averyveryverylongwordwithoutanyspace" * 6)
     looked.status("completed")
     for tab in ("Report", "Sources", "Activity", "Text"):
         page.get_by_role("tab", name=tab).click()
-        _check_view(looked, f"{tab.lower()}-{name}")
+        looked.check(f"{tab.lower()}-{name}")
     page.get_by_role("button", name="Ask a follow-up").click()
-    _check_view(looked, f"dialog-{name}")
-
-
-def _check_view(looked: Looked, name: str) -> None:
-    looked.shot(name)
-    found = Axe().run(looked.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
-    assert found.violations_count == 0, f"{name}: {found.generate_report()}"
-    assert looked.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+    looked.check(f"dialog-{name}")
 
 
 def test_a_run_is_started_and_read_with_the_keyboard_alone(looked: Looked) -> None:
@@ -299,16 +192,6 @@ def test_a_run_is_started_and_read_with_the_keyboard_alone(looked: Looked) -> No
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Sources")).to_be_focused()
     expect(page.locator(".source-list li").first).to_be_visible()
-
-
-def test_a_refusal_is_shown_and_loses_nothing(looked: Looked) -> None:
-    page = looked.page
-    page.get_by_text("Settings").click()
-    page.fill("#set-model", "nonsense")
-    page.fill("#topic", "Bridges")
-    page.click("text=Start research")
-    expect(page.get_by_role("alert")).to_contain_text("model")
-    assert page.input_value("#topic") == "Bridges"
 
 
 def test_smooth_with_a_hundred_thousand_tokens(looked: Looked, stub: ModelStub) -> None:
@@ -352,7 +235,7 @@ def test_events_past_their_retention_leave_the_report(
         invocation = client.post("Bridges")["invocation_id"]
         client.read_stream(invocation, until=of_type("run_complete"))
         client.wait_for(invocation, lambda record: bool(record["status"] == "completed"))
-    looked = Looked(context, SHOTS)
+    looked = Looked(context)
     looked.page.goto(f"{server.url}/#/runs/{invocation}")
     looked.status("completed")
     expect(looked.page.locator(".report h2", has_text="Sources")).to_be_visible()

@@ -1,5 +1,7 @@
 // The invocations API. Addresses are relative, so that the page also works below a path of a proxy.
 
+import { uploaded } from "./upload.js";
+
 export class Problem extends Error {
   // `fields`: names of what was refused, as `config.model`.
   constructor(status, detail, fields = []) {
@@ -81,6 +83,9 @@ export const api = {
   record: (id) => json(at(id)),
   // The same key for the same wish, so that sending it again after a lost answer does nothing more.
   start: (body, key) => json("invocations", { method: "POST", body, headers: { "Idempotency-Key": key } }),
+  documents: async () => (await json("documents")).documents,
+  upload: (file, onProgress) => json(`documents?name=${encodeURIComponent(file.name)}`, { file, onProgress }),
+  eraseDocument: (id) => ask(`documents/${encodeURIComponent(id)}`, { method: "DELETE" }),
   cancel: (id, mode) => json(`${at(id)}/cancel`, { method: "POST", body: { mode } }),
   resume: (id, key) => json(`${at(id)}/resume`, { method: "POST", headers: { "Idempotency-Key": key } }),
   eraseThread: (id) => ask(`threads/${encodeURIComponent(id)}`, { method: "DELETE" }),

@@ -1,6 +1,7 @@
 // The form that starts a run.
 
 import { api, newKey } from "./api.js";
+import { DocumentPicker } from "./document_picker.js";
 import { el, setText, show } from "./dom.js";
 import { RunSettings } from "./run_settings.js";
 
@@ -10,9 +11,11 @@ export function startForm() {
   const button = el("button", { class: "primary", type: "submit" }, "Start research");
   const searches = el("p", { id: "searches", class: "hint" });
   const settings = new RunSettings();
+  // Another wish is another key.
+  const documents = new DocumentPicker(() => (key = newKey()));
   const form = el("form", { class: "start card", "aria-labelledby": "start-title" },
     el("h1", { id: "start-title" }, "What should be researched?"),
-    el("label", { class: "unseen", for: "topic" }, "Topic"), topic, searches, settings.element, problem,
+    el("label", { class: "unseen", for: "topic" }, "Topic"), topic, searches, documents.element, settings.element, problem,
     el("div", { class: "actions" }, button, el("p", { class: "hint" }, "It runs to its end, also when you close this page.")));
   let key = newKey();
   form.addEventListener("submit", async (event) => {
@@ -20,7 +23,10 @@ export function startForm() {
     button.disabled = true;
     show(problem, false);
     try {
-      const started = await api.start({ message: topic.value, config: settings.config() }, key);
+      await documents.settled();
+      const config = settings.config();
+      if (documents.chosen.length) config.documents = documents.chosen;
+      const started = await api.start({ message: topic.value, config }, key);
       location.hash = `#/runs/${encodeURIComponent(started.invocation_id)}`;
     } catch (error) {
       setText(problem, error.message);
@@ -35,7 +41,6 @@ export function startForm() {
   topic.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
-  // Another wish is another key.
   form.addEventListener("input", () => (key = newKey()));
   api.settings().then((found) => {
     setText(searches, searchSentence(found));
@@ -50,6 +55,6 @@ function searchSentence({ searches, documents }) {
   if (searches.includes("documents")) {
     places.unshift(documents.kind === "folder" ? `the server's documents (${documents.name})` : "the small corpus that ships with the agent");
   }
-  const hint = documents.kind === "shipped" && !others.length ? " To search your own documents, start the server with DOCUMENTS_DIR." : "";
+  const hint = documents.kind === "shipped" ? " Your own documents take its place." : "";
   return `Searches ${places.join(" and ")}.${hint}`;
 }

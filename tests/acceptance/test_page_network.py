@@ -115,5 +115,3 @@ def test_two_pages_see_the_same(looked: Looked, context: BrowserContext, stub: M
         expect(each.page.locator(".report h2", has_text="Sources")).to_be_visible()
     assert looked.page.locator(".report").inner_text() == other.page.locator(".report").inner_text()
     assert other.errors == []
-
-

@@ -91,8 +91,8 @@ def test_the_key_is_kept_nowhere_in_the_page(looked: Looked, context: BrowserCon
     sign_in(looked, ALICE)
     expect(looked.page.locator(".who")).to_have_text("alice")
     kept = looked.page.evaluate(
-        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, document.body.outerHTML,"
-        " [...document.querySelectorAll('input')].map(input => input.value)])"
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href,"
+        " document.body.outerHTML, [...document.querySelectorAll('input')].map(input => input.value)])"
     )
     assert ALICE not in kept
     assert "research_session" not in kept
@@ -136,7 +136,7 @@ def test_what_was_written_is_kept_over_a_sign_in(looked: Looked, keyed: ServerPr
     page.get_by_role("button", name="Start research").click()
     sign_in(looked, ALICE[::-1])
     looked.status("completed")
-    expect(page.locator("h1")).to_have_text("Bridges, and how they stand")
+    expect(page.locator("h1.topic")).to_have_text("Bridges, and how they stand")
 
 
 def test_somebody_else_signs_in_and_sees_nothing_of_the_first(looked: Looked, keyed: ServerProcess) -> None:

@@ -81,7 +81,7 @@ export class DocumentPicker {
     } catch (error) {
       const leave = el("button", { type: "button", class: "quiet", "aria-label": `Take ${file.name} off the list`, onclick: () => this.drop(row) }, "Remove");
       bar.remove();
-      state.replaceWith(leave, el("p", { class: "problem", role: "alert" }, error.message));
+      state.replaceWith(leave, el("p", { class: "problem", role: "alert" }, error.message.replace(/^(body|name): /, "")));
     }
   }
 

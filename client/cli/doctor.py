@@ -63,6 +63,8 @@ def _checks(place: Place, session: Session) -> Iterator[Check]:
     data = place.data or Path(environ.get("DATA_DIR") or last.data or "data")
     yield _data_folder(data)
     yield _space(data)
+    if settings.state == "ok":
+        yield _database(data)
     yield from _server(place, session, data)
     if settings.state == "ok":
         yield _model(environ)
@@ -77,20 +79,33 @@ def _python() -> Check:
 
 def _settings() -> Check:
     """As a server that is started now would read them."""
-    path = os.pathsep.join([BESIDE, *filter(None, [os.environ.get("PYTHONPATH")])])
-    read = subprocess.run(  # noqa: S603 - a constant
-        [sys.executable, "-P", "-c", _READ_SETTINGS],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    read = _asked("-c", _READ_SETTINGS)
     if read.returncode == 0:
         return Check("Settings", "ok", "the environment's can be used")
     said = (read.stderr.strip().splitlines() or ["they cannot be read"])[-1].removeprefix(
         "server.settings.SettingsInvalid: "
     )
     return Check("Settings", "wrong", said, "Mend the variable; `python -m server --help` shows all of them.")
+
+
+def _asked(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """What the server's code says, in a process of its own: a client imports none of it."""
+    path = os.pathsep.join([BESIDE, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(  # noqa: S603 - constants
+        [sys.executable, "-P", *arguments],
+        env={**os.environ, "PYTHONPATH": path, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _database(data: Path) -> Check:
+    looked = _asked("-m", "server.database_check", DATA_DIR=str(data))
+    if looked.returncode == 0:
+        return Check("Database", "ok", looked.stdout.strip())
+    said = (looked.stderr.strip().splitlines() or ["it cannot be looked at"])[-1]
+    return Check("Database", "wrong", said, "See docs/operate.md: what to do when.")
 
 
 def _data_folder(data: Path) -> Check:

@@ -8,9 +8,11 @@ import pty
 import re
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,22 @@ def test_doctor(research: Research) -> None:
     out, err = research("doctor", code=2)
     assert "NUM_PHASES" in out
     assert "sk-planted" not in out + err
+
+
+def test_doctor_looks_at_the_database(research: Research) -> None:
+    file = research.folder / "data" / "server.sqlite"
+    assert "Database: SQLite, made at the first start" in research("doctor")[0]
+    file.parent.mkdir(exist_ok=True)
+    for version, said in ((1, "schema 1, brought up to"), (999, "start the newer server")):
+        with closing(sqlite3.connect(file)) as database:
+            database.execute(f"PRAGMA user_version = {version}")
+        assert said in research("doctor", code=2 if version == 999 else 0)[0]
+    file.write_bytes(b"no database" * 100)
+    assert "!!  Database: " in research("doctor", code=2)[0]
+    research.env["DATABASE_URL"] = "postgresql://postgres:planted@127.0.0.1:1/none"
+    out, err = research("doctor", code=2)
+    assert "PostgreSQL does not answer" in out
+    assert "planted" not in out + err
 
 
 def test_doctor_asks_the_model_s_endpoint(research: Research, stub: ModelStub) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -21,9 +22,11 @@ from graph.events import Event
 from server.accept import ThreadBusy
 from server.claims import under_claim
 from server.database import DatabaseUnusable, StorageFailed
+from server.database_check import state_of_postgres
 from server.event_log import LiveStream
 from server.event_rows import Ending, Superseded
 from server.metrics import Metrics
+from server.migrations import SchemaTooNew
 from server.postgres.checkpoints import PostgresCheckpoints, open_checkpoints
 from server.postgres.connection import parameters_of, reason
 from server.postgres.database import CHANNEL, PostgresDatabase
@@ -297,11 +300,15 @@ def test_a_schema_lock_leaves_its_connection_as_it_was(database_url: str) -> Non
 
 def test_a_newer_schema_is_refused(database_url: str) -> None:
     parameters = parameters_of(database_url, lease_sec=10)
+    assert "made at the first start" in state_of_postgres(database_url)
     PostgresDatabase(parameters)._disconnect()
+    assert re.fullmatch(r"PostgreSQL answers, schema \d+", state_of_postgres(database_url))
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE research_schema SET version = '999' WHERE part = 'server'")
     with pytest.raises(DatabaseUnusable, match="999"):
         PostgresDatabase(parameters)
+    with pytest.raises(SchemaTooNew, match="999"):
+        state_of_postgres(database_url)
 
 
 def test_an_unreachable_database_is_one_sentence() -> None:

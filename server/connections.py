@@ -55,10 +55,12 @@ class Connection(H11Protocol):
                 self.transport.close()
                 return
         super().data_received(data)
-        if self.conn.their_state is not h11.SEND_BODY:
-            self._unwanted = None
         if self._unwanted is None:
             self._wait(self.patience_sec if self._in_a_head else None)
+        elif self.conn.their_state is not h11.SEND_BODY:
+            # All of it has come after all: as behind any other answer.
+            self._unwanted = None
+            self._wait(self.timeout_keep_alive)
 
     def on_response_complete(self) -> None:
         """Ends the connection where the client goes on sending a body."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import socket
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ _log = structlog.get_logger(__name__)
 
 # Readers that were let go have this long to see their connection closed.
 GOODBYE_SEC: Final = 1
+# A connection without a request is kept so long.
+KEEP_ALIVE_SEC: Final = 5
 
 
 def serve(services: Services, listener: socket.socket) -> None:
@@ -33,6 +36,7 @@ def serve(services: Services, listener: socket.socket) -> None:
         http=connections_of(services.settings.slow_client_sec),
         ws="none",
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        timeout_keep_alive=min(KEEP_ALIVE_SEC, math.ceil(services.settings.slow_client_sec)),
         timeout_graceful_shutdown=GOODBYE_SEC,
     )
     _Server(config, services).run(sockets=[listener])

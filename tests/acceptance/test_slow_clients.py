@@ -107,6 +107,17 @@ def test_who_reads_the_answer_while_he_sends_gets_it_whole(connection: socket.so
     answer = answer_of(connection)
     connection.sendall(b" " * 300_000)
     assert "larger than" in problem_in(answer, 413)
+    # The whole of it has come, so the connection may be used again, and is not kept for ever where it is not.
+    connection.sendall(b"GET /liveness HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
+    assert rest_of(connection) == b""
+
+
+def test_a_connection_that_is_not_used_again_is_closed(connection: socket.socket) -> None:
+    connection.sendall(POST + b"Content-Length: 300000\r\n\r\n" + b" " * 150_000)
+    assert answer_of(connection).startswith(b"HTTP/1.1 413 ")
+    connection.sendall(b" " * 150_000)
+    assert rest_of(connection) == b""
 
 
 @pytest.mark.parametrize("length", [b"-1", b"1x", b"1e3", b"", b"9" * 30])

@@ -13,7 +13,9 @@ from graph import build_graph
 from server.settings import Settings, describe_settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")), *(ROOT / "docs").rglob("*.md")]
+)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 
 

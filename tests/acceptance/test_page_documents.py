@@ -18,12 +18,12 @@ TIDES: FilePayload = {
 BROKEN: FilePayload = {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"no PDF"}
 HOSTILE: FilePayload = {**TIDES, "name": "<img src=x onerror=window.hacked=1>.md"}
 LARGE: FilePayload = {**TIDES, "name": "large.txt", "buffer": b"x" * (10 * 1024 * 1024 + 1)}
-DROP = """([selector, name, text]) => {
+DROP = """(place, [name, text]) => {
     const transfer = new DataTransfer();
     transfer.items.add(new File([text], name));
     for (const type of ["dragover", "drop"]) {
         const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
-        document.querySelector(selector).dispatchEvent(new DragEvent(type, options));
+        place.dispatchEvent(new DragEvent(type, options));
     }
 }"""
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_told_beside_its_name(looked: Looked, client: Res
 
 def test_files_are_dropped_and_one_too_large_is_not_sent(looked: Looked, client: ResearchClient) -> None:
     page = looked.page
-    page.evaluate(DROP, [".drop", "dropped.txt", "The moon raises the tides of the sea."])
+    page.locator(".drop").evaluate(DROP, ["dropped.txt", "The moon raises the tides of the sea."])
     expect(page.get_by_role("checkbox", name="dropped.txt")).to_be_checked()
     page.set_input_files("#files", [LARGE])
     expect(page.get_by_role("alert").filter(has_text="larger than 10 MiB")).to_be_visible()

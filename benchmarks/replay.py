@@ -18,6 +18,7 @@ from benchmarks.reader import Reading, read
 from benchmarks.setting import server_over_stub
 from graph.events import Event
 from server.event_rows import insert
+from server.invocation import find
 from server.sql import Connection
 from server.sqlite import SqliteDatabase
 
@@ -67,11 +68,13 @@ def _split_up(path: Path, invocation_id: str) -> None:
     database = SqliteDatabase(path)
 
     def work(connection: Connection) -> None:
-        n = connection.execute("SELECT n FROM invocations WHERE id = ?", (invocation_id,)).fetchone()[0]
+        invocation = find(connection, "WHERE id = ?", invocation_id)
+        assert invocation is not None
+        n = invocation.n
         rows = connection.execute("SELECT data FROM events WHERE n = ? ORDER BY seq", (n,)).fetchall()
         events = [event for row in rows for event in _single(json.loads(row[0]))]
         connection.execute("DELETE FROM events WHERE n = ?", (n,))
-        insert(connection, n, 0, events)
+        insert(connection, invocation, 0, events)
 
     database.write_now(work)
     database.close()

@@ -40,6 +40,7 @@ def main(rounds: int = 60, starts: int = 9) -> None:
             "list": lambda client: client.request("GET", "/invocations").raise_for_status(),
             "list_of_thread": lambda client: client.request("GET", "/invocations?thread_id=t").raise_for_status(),
             "list_of_status": lambda client: client.request("GET", "/invocations?status=completed").raise_for_status(),
+            "list_of_running": lambda client: client.request("GET", "/invocations?status=running").raise_for_status(),
         }
         posts = [(_post(one), _post(two)) for _ in range(rounds)]
         times = {name: [(_ms(ask, one), _ms(ask, two)) for _ in range(rounds)] for name, ask in asks.items()}

@@ -106,6 +106,7 @@ _MIGRATIONS: Final[tuple[str, ...]] = (
         packed     BLOB NOT NULL,
         UNIQUE (owner, digest)
     );
+    CREATE INDEX invocations_of_owner_by_status ON invocations (owner, status, n);
     """,
 )
 

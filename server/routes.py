@@ -63,11 +63,11 @@ async def page(
     cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$")] = None,
 ) -> dict[str, Any]:
     """Lists invocations, newest first; `cursor` is the last page's `next_cursor`."""
-    if thread_id is not None:
-        thread_id = owned(owner(request), checked_name(thread_id, "thread_id"))
+    own = None if thread_id is None else owned(owner(request), checked_name(thread_id, "thread_id"))
     found = await parts.store.page(
-        owner=owner(request),
-        thread_id=thread_id,
+        # A thread says whose it is by its name.
+        owner=owner(request) if own is None else None,
+        thread_id=own,
         status=status,
         before=int(cursor) if cursor else None,
         limit=limit + 1,

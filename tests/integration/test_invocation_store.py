@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server.accept import MAX_WAITING_ON_THREAD, QueueFull, ThreadBusy
 from server.event_rows import Ending
 from server.invocation import Invocation
+from server.sql import Connection
 from server.status import Status
 from tests.integration.storage import Storage, new, opened, traced
 
@@ -233,3 +237,32 @@ async def test_the_probe_reaches_the_disk(storage: Storage) -> None:
     await storage.store.probe()
     assert any(statement.startswith(("INSERT", "UPDATE")) for statement in statements)
     assert statements[-1] == "COMMIT"
+
+
+@pytest.mark.backends("sqlite")
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({"owner": ""}, "invocations_of_owner"),
+        ({"owner": "", "status": "running"}, "invocations_of_owner_by_status"),
+        ({"thread_id": "t"}, "invocations_of_thread"),
+        ({"thread_id": "t", "before": 9}, "invocations_of_thread"),
+    ],
+)
+async def test_a_page_is_found_by_an_index_however_much_has_ended(
+    storage: Storage, asked: dict[str, Any], index: str
+) -> None:
+    queries: list[str] = []
+
+    def listen(connection: Connection) -> None:
+        assert isinstance(connection, sqlite3.Connection)
+        connection.set_trace_callback(queries.append)
+
+    await storage.database.read(listen)
+    await storage.store.page(**asked)
+    (query,) = [query for query in queries if query.startswith("SELECT")]
+    plan = await storage.database.read(
+        lambda connection: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+    )
+    assert len(plan) == 1, plan
+    assert re.search(rf"USING INDEX {index} ", plan[0]), plan

@@ -13,7 +13,7 @@ from server import report_routes
 from server.asked import server_defaults
 from server.problems import Problem
 from server.rendering import html_of
-from server.requests import read_json
+from server.requests import RunConfig, read_json
 from server.services import Parts
 from server.settings import Settings
 
@@ -85,6 +85,7 @@ async def settings(parts: Parts) -> dict[str, Any]:
     """What the form shows: the server's defaults for a turn, and what it searches."""
     return {
         "defaults": server_defaults(parts.settings) | {"phases": parts.settings.num_phases},
+        "limits": _limits(),
         "searches": search_names(parts.settings.search),
         "documents": _documents(parts.settings),
         "server": {"demo_mode": parts.settings.demo_mode},
@@ -107,6 +108,22 @@ async def render(request: Request) -> Response:
         message = "must be text"
         raise Problem(422, f"markdown: {message}", errors=[{"field": "markdown", "message": message}])
     return _fragment(markdown)
+
+
+def _limits() -> dict[str, dict[str, Any]]:
+    """Of the numbers of a run's configuration: `minimum` or what it must be `above`, `maximum`, whether `whole`."""
+    limits = {}
+    for name, schema in RunConfig.model_json_schema()["properties"].items():
+        number = schema.get("anyOf", [{}])[0]
+        if number.get("type") in ("integer", "number"):
+            told = {
+                "minimum": number.get("minimum"),
+                "above": number.get("exclusiveMinimum"),
+                "maximum": number["maximum"],
+            }
+            limits[name] = {key: value for key, value in told.items() if value is not None}
+            limits[name]["whole"] = number["type"] == "integer"
+    return limits
 
 
 def _documents(settings: Settings) -> dict[str, str]:

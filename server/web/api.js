@@ -3,11 +3,11 @@
 import { uploaded } from "./upload.js";
 
 export class Problem extends Error {
-  // `fields`: names of what was refused, as `config.model`.
-  constructor(status, detail, fields = []) {
+  // `refusals`: what was refused, by its `field` (as `config.model`), and why.
+  constructor(status, detail, refusals = []) {
     super(detail);
     this.status = status;
-    this.fields = fields;
+    this.refusals = refusals;
   }
 }
 
@@ -63,8 +63,8 @@ function fetched(path, { method = "GET", body, accept = "application/json", head
 async function problemOf(response) {
   try {
     const problem = await response.json();
-    const fields = (problem.errors ?? []).map((error) => String(error.field));
-    return new Problem(response.status, String(problem.detail ?? problem.title), fields);
+    const refusals = (problem.errors ?? []).map(({ field, message }) => ({ field: String(field), message: String(message) }));
+    return new Problem(response.status, String(problem.detail ?? problem.title), refusals);
   } catch {
     return new Problem(response.status, `The server answered ${response.status}.`);
   }

@@ -39,6 +39,8 @@ function decoded(id) {
   }
 }
 
+// A file that is dropped beside its place must not take the page's.
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
 addEventListener("hashchange", () => leave && /^(#\/.*)?$/.test(location.hash) && route());
 await session.open();
 if (!leave) route();

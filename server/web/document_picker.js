@@ -1,10 +1,12 @@
 // The documents that a run is to search: those that were uploaded before, and new files, dropped or chosen.
 
 import { api } from "./api.js";
+import { question } from "./dialogs.js";
 import { announce, count, el, number, setText, show } from "./dom.js";
 
 const KINDS = ".md,.markdown,.txt,.rst,.html,.htm,.pdf";
 const MOST_BYTES = 10 * 1024 * 1024;
+const MOST_CHOSEN = 50;
 
 export class DocumentPicker {
   // `onChange`: the choice is another one.
@@ -17,7 +19,7 @@ export class DocumentPicker {
       el("p", { class: "hint", id: "files-hint" }, "or drop them here: Markdown, text, HTML, PDF, up to 10 MiB each."));
     this.problem = el("p", { class: "problem", role: "alert", hidden: true });
     this.element = el("fieldset", { class: "picker" }, el("legend", {}, "Your documents"), this.rows, this.place, this.problem);
-    this.uploads = new Set();
+    this.queue = Promise.resolve(); // one file after the other
     this.dropTarget();
     this.load();
   }
@@ -29,7 +31,15 @@ export class DocumentPicker {
 
   // Resolves when no file is on its way any more.
   async settled() {
-    await Promise.all(this.uploads);
+    await this.queue;
+  }
+
+  // Throws where a run would lack what was chosen for it.
+  check() {
+    const failed = [...this.rows.querySelectorAll(".failed .name")].map((name) => name.textContent);
+    if (failed.length) throw new Error(`${failed.join(", ")} was not uploaded: remove it, or add it again.`);
+    const chosen = this.chosen.length;
+    if (chosen > MOST_CHOSEN) throw new Error(`A run takes ${MOST_CHOSEN} documents at most: ${chosen} are chosen.`);
   }
 
   async load() {
@@ -57,18 +67,18 @@ export class DocumentPicker {
   take(files) {
     show(this.problem, false);
     for (const file of files) {
-      const upload = this.upload(file).finally(() => this.uploads.delete(upload));
-      this.uploads.add(upload);
+      const row = el("li", { class: "document" }, el("span", { class: "name", title: file.name }, file.name));
+      this.rows.append(row);
+      this.queue = this.queue.then(() => this.upload(file, row));
     }
+    show(this.rows, this.rows.childElementCount > 0);
     this.input.value = "";
   }
 
-  async upload(file) {
+  async upload(file, row) {
     const bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
     const state = el("p", { class: "facts" }, "Waiting …");
-    const row = el("li", { class: "document" }, el("span", { class: "name" }, file.name), bar, state);
-    this.rows.append(row);
-    show(this.rows, true);
+    row.append(bar, state);
     try {
       if (file.size > MOST_BYTES) throw new Error("The document is larger than 10 MiB.");
       const document = await api.upload(file, (part) => {
@@ -80,6 +90,7 @@ export class DocumentPicker {
       announce(`${file.name} is uploaded.`);
     } catch (error) {
       const leave = el("button", { type: "button", class: "quiet", "aria-label": `Take ${file.name} off the list`, onclick: () => this.drop(row) }, "Remove");
+      row.classList.add("failed");
       bar.remove();
       state.replaceWith(leave, el("p", { class: "problem", role: "alert" }, error.message.replace(/^(body|name): /, "")));
     }
@@ -99,22 +110,14 @@ export class DocumentPicker {
     const remove = el("button", { type: "button", class: "quiet", "aria-label": `Delete ${document.name}` }, "Delete");
     const row = el("li", { class: "document" },
       el("label", {}, box, el("span", { class: "name", title: document.name }, document.name), el("small", {}, facts)), remove);
-    remove.addEventListener("click", () => this.erase(document, row));
+    remove.addEventListener("click", () => question(`Delete ${document.name}?`, "It is deleted for good. Runs that search it go on without it.",
+      [["Delete", "danger", () => api.eraseDocument(document.document_id).catch(passOver404)]], "Keep it", () => this.erased(document, row)));
     this.rows.append(row);
     show(this.rows, true);
     if (checked) this.onChange();
   }
 
-  async erase(document, row) {
-    show(this.problem, false);
-    try {
-      await api.eraseDocument(document.document_id);
-    } catch (error) {
-      if (error.status !== 404) {
-        this.tell(`${document.name} is still there: ${error.message}`);
-        return;
-      }
-    }
+  erased(document, row) {
     this.drop(row);
     announce(`${document.name} is deleted.`);
     this.onChange();
@@ -130,6 +133,11 @@ export class DocumentPicker {
     setText(this.problem, sentence);
     show(this.problem, true);
   }
+}
+
+// It is gone, which was the wish.
+function passOver404(error) {
+  if (error.status !== 404) throw error;
 }
 
 function size(bytes) {

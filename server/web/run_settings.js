@@ -1,25 +1,25 @@
 // The settings of a run. What is left empty is the server's own, which stands in the field in grey.
 
-import { el } from "./dom.js";
+import { el, number, setText } from "./dom.js";
 
-const PLAN = [
-  ["phases", "Phases", { min: 1, max: 1000, step: 1 }],
-  ["calls_per_phase", "Model calls a phase", { min: 1, max: 100, step: 1 }],
-  ["target_output_tokens", "Tokens a call", { min: 16, max: 100000, step: 1 }],
-];
+const PLAN = [["phases", "Phases"], ["calls_per_phase", "Model calls a phase"], ["target_output_tokens", "Tokens a call"]];
 const PACE = [
-  ["intra_phase_cooldown_sec", "Rest after a call, s", { min: 0, max: 86400, step: "any" }],
-  ["inter_phase_cooldown_sec", "Rest after a phase, s", { min: 0, max: 86400, step: "any" }],
-  ["run_timeout_sec", "Time limit, s", { min: 1, max: 31536000, step: "any" }],
-  ["token_budget", "Token budget", { min: 100, max: 1000000000, step: 1 }],
+  ["intra_phase_cooldown_sec", "Rest after a call, s"],
+  ["inter_phase_cooldown_sec", "Rest after a phase, s"],
+  ["run_timeout_sec", "Time limit, s"],
+  ["token_budget", "Token budget"],
 ];
 const ROLES = ["research", "critique", "refine", "synthesize"];
 
 export class RunSettings {
   constructor() {
     this.inputs = new Map();
+    this.ranges = new Map(); // what stands below a number's field
     this.titles = el("textarea", { id: "set-titles", name: "titles", rows: 3, placeholder: "The built-in plan", "aria-describedby": "titles-hint" });
-    this.titles.addEventListener("input", () => (this.inputs.get("phases").disabled = this.ownTitles.length > 0));
+    this.titles.addEventListener("input", () => {
+      accept(this.titles);
+      this.inputs.get("phases").disabled = this.ownTitles.length > 0;
+    });
     const roles = el("details", { class: "more" }, el("summary", {}, "Models by role"),
       el("div", { class: "fields" }, ROLES.map((role) => this.model(`models.${role}`, role))));
     this.element = el("details", { class: "settings" }, el("summary", {}, "Settings"),
@@ -34,9 +34,10 @@ export class RunSettings {
   }
 
   numbers(fields) {
-    return el("div", { class: "fields" }, fields.map(([name, label, limits]) => {
-      const attributes = Object.fromEntries(Object.entries(limits).map(([key, value]) => [key, String(value)]));
-      return this.field(name, label, { type: "number", inputMode: "decimal", ...attributes });
+    return el("div", { class: "fields" }, fields.map(([name, label]) => {
+      const range = el("small", { id: `range-${name}` });
+      this.ranges.set(name, range);
+      return this.field(name, label, { type: "number", inputMode: "decimal", "aria-describedby": range.id }, range);
     }));
   }
 
@@ -44,19 +45,25 @@ export class RunSettings {
     return this.field(name, label, { type: "text", maxLength: 200, spellcheck: false, autocapitalize: "off" });
   }
 
-  field(name, label, attributes) {
+  field(name, label, attributes, ...more) {
     const input = el("input", { id: `set-${name.replace(".", "-")}`, name, ...attributes });
-    input.addEventListener("input", () => input.removeAttribute("aria-invalid"));
+    input.addEventListener("input", () => accept(input));
     this.inputs.set(name, input);
-    return el("div", { class: "field" }, el("label", { for: input.id }, label), input);
+    return el("div", { class: "field" }, el("label", { for: input.id }, label), input, more);
   }
 
   get ownTitles() {
     return this.titles.value.split("\n").map((line) => line.trim()).filter(Boolean);
   }
 
-  // `defaults` as `GET /web/settings` tells them.
-  fill(defaults) {
+  // `defaults` and `limits` as `GET /web/settings` tells them.
+  fill(defaults, limits) {
+    for (const [name, range] of this.ranges) {
+      const input = this.inputs.get(name);
+      const { minimum, above, maximum, whole } = limits[name];
+      Object.assign(input, { min: minimum ?? above, max: maximum, step: whole ? "1" : "any" });
+      setText(range, `${minimum === undefined ? `more than ${number(above)}, up` : number(minimum)} to ${number(maximum)}`);
+    }
     for (const [name, input] of this.inputs) input.placeholder = String(defaults[name] ?? "none");
     for (const role of ROLES) this.inputs.get(`models.${role}`).placeholder = defaults.role_models[role] ?? "as above";
   }
@@ -74,11 +81,12 @@ export class RunSettings {
     return this.ownTitles.length ? { ...config, phases: this.ownTitles } : config;
   }
 
-  // Shows which fields the server has refused, by its names of them.
-  mark(fields) {
-    const names = fields.map((field) => field.replace(/^config\./, ""));
-    for (const [name, input] of this.inputs) {
-      if (names.some((each) => each === name || each.startsWith(`${name}.`))) refused(input);
+  // Shows at their fields what the server has refused.
+  mark(refusals) {
+    for (const { field, message } of refusals) {
+      const name = field.replace(/^config\./, "");
+      const input = name.startsWith("phases") && this.ownTitles.length ? this.titles : this.inputs.get(name) ?? this.inputs.get(name.split(".")[0]);
+      if (input) refuse(input, message);
     }
   }
 }
@@ -87,10 +95,22 @@ function group(legend, ...content) {
   return el("fieldset", { class: "group" }, el("legend", {}, legend), content);
 }
 
-function refused(input) {
+function refuse(input, message) {
+  accept(input);
+  const told = el("p", { class: "refusal", id: `refusal-${input.id}` }, message);
+  input.after(told);
   input.setAttribute("aria-invalid", "true");
+  input.setAttribute("aria-describedby", [told.id, input.getAttribute("aria-describedby")].filter(Boolean).join(" "));
   reveal(input);
   input.focus();
+}
+
+function accept(input) {
+  const told = document.getElementById(`refusal-${input.id}`);
+  if (!told) return;
+  input.removeAttribute("aria-invalid");
+  input.setAttribute("aria-describedby", input.getAttribute("aria-describedby").replace(told.id, "").trim());
+  told.remove();
 }
 
 function reveal(input) {

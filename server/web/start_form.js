@@ -24,6 +24,7 @@ export function startForm() {
     show(problem, false);
     try {
       await documents.settled();
+      documents.check();
       const config = settings.config();
       if (documents.chosen.length) config.documents = documents.chosen;
       const started = await api.start({ message: topic.value, config }, key);
@@ -31,7 +32,7 @@ export function startForm() {
     } catch (error) {
       setText(problem, error.message);
       show(problem, true);
-      settings.mark(error.fields);
+      settings.mark(error.refusals ?? []);
       // A refusal was not taken; a lost answer may have been, so it keeps its key.
       if (error.status) key = newKey();
     } finally {
@@ -44,7 +45,7 @@ export function startForm() {
   form.addEventListener("input", () => (key = newKey()));
   api.settings().then((found) => {
     setText(searches, searchSentence(found));
-    settings.fill(found.defaults);
+    settings.fill(found.defaults, found.limits);
   }, () => setText(searches, ""));
   return form;
 }

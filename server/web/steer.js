@@ -1,6 +1,7 @@
 // The dialogs of a run: steering it, stopping it, deleting it.
 
 import { api, newKey } from "./api.js";
+import { closeButton, opened, question } from "./dialogs.js";
 import { el, setText, show } from "./dom.js";
 
 const MEANINGS = [
@@ -53,40 +54,6 @@ export function cancelDialog(id, onDone) {
 export function eraseDialog(threadId, onDone) {
   question("Delete this run?", "Its thread is deleted with all of its turns, their events and reports. It cannot be undone.",
     [["Delete", "danger", () => api.eraseThread(threadId)]], "Keep it", onDone);
-}
-
-// `answers` are labels, the kinds of their buttons, and what they do.
-function question(title, explanation, answers, otherwise, onDone) {
-  const problem = el("p", { class: "problem", role: "alert", hidden: true });
-  const button = ([label, kind, act]) => el("button", { type: "button", class: kind, onclick: async () => {
-    try {
-      await act();
-      dialog.close();
-      onDone();
-    } catch (error) {
-      setText(problem, error.message);
-      show(problem, true);
-    }
-  } }, label);
-  const dialog = opened(el("div", {}, el("h2", { id: "dialog-title" }, title), el("p", {}, explanation), problem,
-    el("div", { class: "actions" }, answers.map(button), closeButton(otherwise))));
-}
-
-function opened(content) {
-  const dialog = el("dialog", { "aria-labelledby": "dialog-title" }, content);
-  const before = document.activeElement;
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    before?.focus?.();
-  });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  document.body.append(dialog);
-  dialog.showModal();
-  return dialog;
-}
-
-function closeButton(label = "Close") {
-  return el("button", { type: "button", class: "quiet", onclick: (event) => event.target.closest("dialog").close() }, label);
 }
 
 function choices(name, legend, options) {

@@ -50,6 +50,9 @@ def test_a_run_searches_what_was_uploaded(looked: Looked, client: ResearchClient
     expect(box).to_be_checked()
     expect(page.locator(".document")).to_have_count(1)
     page.get_by_role("button", name="Delete tides.md").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Delete tides.md?")
+    assert kept(client) == ["tides.md"]
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".document")).to_have_count(0)
     assert kept(client) == []
 
@@ -63,6 +66,10 @@ def test_what_cannot_be_read_is_told_beside_its_name(looked: Looked, client: Res
     expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
     expect(page.locator(".document .name", has_text="onerror")).to_be_visible()
     looked.check("documents-phone-dark")
+    page.fill("#topic", "What raises the tides?")
+    page.get_by_role("button", name="Start research").click()
+    expect(page.get_by_role("alert").filter(has_text="broken.pdf was not uploaded")).to_be_visible()
+    assert client.request("GET", "/invocations").json()["invocations"] == []
     page.get_by_role("button", name="Take broken.pdf off the list").click()
     expect(page.locator(".document")).to_have_count(2)
     assert page.evaluate("window.hacked") is None

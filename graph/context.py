@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 Role = Literal["research", "critique", "refine", "synthesize"]
 # `offline`, or a provider and a model as LangChain writes them.
 MODEL_NAME = r"^(offline|[a-z][a-z0-9_]*:\S.*)$"
-ModelName = Annotated[str, Field(pattern=MODEL_NAME, max_length=200)]
+
+
+def _model_name(value: str) -> str:
+    if re.match(MODEL_NAME, value) is None:
+        raise ValueError("must be offline, or a provider and a model, as openai:gpt-5")
+    return value
+
+
+ModelName = Annotated[
+    str, Field(max_length=200, json_schema_extra={"pattern": MODEL_NAME}), AfterValidator(_model_name)
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

@@ -40,7 +40,9 @@ def test_what_the_server_refuses_is_told_at_its_field(looked: Looked, client: Re
     page.get_by_role("button", name="Start research").click()
     expect(page.get_by_label("Model of every call")).to_be_focused()
     expect(page.get_by_label("Model of every call")).to_have_attribute("aria-invalid", "true")
-    expect(page.locator(".field", has=page.locator("#set-model")).locator(".refusal")).to_contain_text("offline")
+    expect(page.locator(".field", has=page.locator("#set-model")).locator(".refusal")).to_contain_text(
+        "must be offline, or a provider and a model"
+    )
     looked.check("refused-setting")
     page.get_by_label("Model of every call").fill("")
     expect(page.locator(".refusal")).to_have_count(0)

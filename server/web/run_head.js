@@ -37,6 +37,7 @@ export class RunHead {
 
   connection(state) {
     const [sentence, mood] = CONNECTION[state];
+    this.live = state === "live";
     setText(this.link, sentence);
     this.link.className = `connection ${mood}`;
     if (state === "unknown") {
@@ -73,7 +74,7 @@ export class RunHead {
     setText(this.where, where(run, record, status));
     const left = run.secondsLeft;
     setText(this.time, left === null || over ? took(record) : `about ${duration(left)} left`);
-    setText(this.numbers, numbers(run, record, ended));
+    setText(this.numbers, numbers(run, record, this.live && !ended));
     show(this.download, run.callsDone > 0 || Boolean(ended && record?.output?.report_url));
     this.drawTitle(run, status);
   }
@@ -100,10 +101,10 @@ function took(record) {
 }
 
 // The events' own numbers are ahead of the record's, and gone behind their retention.
-function numbers(run, record, ended) {
+function numbers(run, record, live) {
   const usage = run.usage.input || run.tokens ? run.usage : { input: record?.usage.input_tokens ?? 0 };
   const parts = [`${number(run.tokens || record?.usage.output_tokens)} tokens out`, `${number(usage.input)} in`];
   const speed = run.tokensPerSecond;
-  if (speed >= 1 && !ended) parts.unshift(`${number(speed)} tokens/s`);
+  if (speed >= 1 && live) parts.unshift(`${number(speed)} tokens/s`);
   return parts.join(" · ");
 }

@@ -66,7 +66,9 @@ def _check_run(image: Image, folder: Path, database_url: str | None) -> None:
     server = ServerProcess(folder, {}, command=image.command())
     server.set_env(**{**image.env, **settings, **shared, "PORT": str(server.port), "DATA_DIR": "/data"})
     with server, ResearchClient(server.url) as client:
-        check_invocation(client, client.post("Bridges")["invocation_id"])
+        sent = client.request("POST", "/documents", params={"name": "bridges.md"}, content="# Bridges\n\nThey span.")
+        config = {"documents": [sent.json()["document_id"]]}
+        check_invocation(client, client.post("Bridges", config=config)["invocation_id"])
         user = Path(f"/proc/{_server_of(server.pid)}/status").read_text()
         assert "\nUid:\t10001\t10001\t10001\t10001\n" in user
         for health, code in ((str(server.port), 0), ("1", 1)):

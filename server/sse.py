@@ -17,8 +17,9 @@ from server.owners import public
 from server.sealing import StoredValueRefused
 
 if TYPE_CHECKING:
-    from server.event_log import EventLog, LiveStream
+    from server.event_log import EventLog
     from server.invocation import Invocation
+    from server.live_stream import LiveStream
     from server.status import Status
 
 _log = structlog.get_logger(__name__)

@@ -15,9 +15,9 @@ import psycopg
 import structlog
 
 from server.database import StorageFailed
-from server.event_log import RING_FRAMES
 from server.event_rows import EventsRemoved, Written, frames_behind
 from server.invocation import Wish
+from server.live_stream import RING_FRAMES
 from server.postgres.connection import lock_key, reason
 from server.postgres.database import CHANNEL
 from server.sealing import StoredValueRefused

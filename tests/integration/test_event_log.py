@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph.events import Event
-from server.event_log import RING_FRAMES
 from server.event_rows import Ending, Superseded, joined
 from server.invocation import Invocation
+from server.live_stream import RING_FRAMES
 from server.report_store import ReportStore, StoredReport
 from server.status import Status
 from tests.integration.storage import Storage, held, opened, parsed, traced

@@ -14,9 +14,10 @@ import pytest
 
 from graph.events import Event
 from server.encryption import Encryption
-from server.event_log import LONGEST_REST_SEC, EventLog, LiveStream
+from server.event_log import EventLog
 from server.event_rows import READ_FRAMES, Ending, Written
 from server.invocation import Invocation
+from server.live_stream import LONGEST_REST_SEC, LiveStream
 from server.sealing import StoredValueRefused
 from server.sql import Connection, Rows
 from server.sqlite import SqliteDatabase

@@ -23,8 +23,8 @@ from server.accept import ThreadBusy
 from server.claims import under_claim
 from server.database import DatabaseUnusable, StorageFailed
 from server.database_check import state_of_postgres
-from server.event_log import LiveStream
 from server.event_rows import Ending, Superseded
+from server.live_stream import LiveStream
 from server.metrics import Metrics
 from server.migrations import SchemaTooNew
 from server.postgres.checkpoints import PostgresCheckpoints, open_checkpoints

@@ -16,6 +16,7 @@ import uvicorn
 from server.app import create_app
 from server.connections import MAX_HEAD_BYTES, connections_of
 from server.logs import tell_of_forgotten_tasks
+from server.memory import give_memory_back
 from server.services import Services
 
 _log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ def serve(services: Services, listener: socket.socket) -> None:
         timeout_keep_alive=min(KEEP_ALIVE_SEC, math.ceil(services.settings.slow_client_sec)),
         timeout_graceful_shutdown=GOODBYE_SEC,
     )
+    give_memory_back()
     _Server(config, services).run(sockets=[listener])
 
 

@@ -6,12 +6,13 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
 from tests.acceptance.client import Frame, ResearchClient, SSEParser
 from tests.acceptance.conftest import MakeServer
+from tests.acceptance.resources import open_sockets
 from tests.acceptance.server_process import ServerProcess
 from tests.openai_stub.process import ModelStub
 
@@ -192,6 +193,23 @@ def test_a_reader_that_takes_nothing_is_cut_and_one_that_is_only_slow_is_not(
         assert frames_of(received) == list(whole)
     assert "Traceback" not in server.log_text()
     assert server.log_text().count("reader_cut") == 1
+
+
+def test_whoever_takes_nothing_is_cut_however_little_is_left(hasty: ServerProcess) -> None:
+    """Answers fill what the kernel holds, and each connection leaves 9 kB more than the one before with the server."""
+
+    with ExitStack() as stack:
+        before = open_sockets(hasty.pid)
+        for answers in range(20, 100):
+            connection = stack.enter_context(closing(connected(hasty, receive_buffer=4096)))
+            connection.sendall(b"GET /web/run.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * answers)
+            assert connection.recv(1) == b"H"
+        deadline = time.monotonic() + 30
+        while open_sockets(hasty.pid) > before:
+            assert time.monotonic() < deadline, f"{open_sockets(hasty.pid) - before} connections are held"
+            time.sleep(0.05)
+    assert "reader_cut" in hasty.log_text()
+    assert "Traceback" not in hasty.log_text()
 
 
 def frames_of(answer: bytes) -> list[Frame]:

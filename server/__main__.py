@@ -7,6 +7,7 @@ import time
 BEGAN = time.monotonic()
 
 import argparse  # noqa: E402
+import errno  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
@@ -62,7 +63,8 @@ def _listening(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
-        raise PortUnusable(f"PORT: {settings.host}:{settings.port} cannot be used ({error.strerror}).") from error
+        at_fault = "HOST" if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL else "PORT"
+        raise PortUnusable(f"{at_fault}: {settings.host}:{settings.port} cannot be used ({error.strerror}).") from error
     return listener
 
 

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from graph.context import MODEL_NAME, Role
 from graph.models import Access, ModelUnusable, check_model
+from server.addresses import HttpAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 _Model = Annotated[str | None, Field(pattern=MODEL_NAME, max_length=200, description="another model for this role")]
-_Address = Annotated[str | None, Field(description="address of this role's own model, where it is another one")]
+_Address = Annotated[HttpAddress | None, Field(description="address of this role's own model, where it is another one")]
 _Key = Annotated[SecretStr | None, Field(description="key to this role's own model, where it is another one")]
 
 
@@ -30,7 +31,7 @@ class ModelSettings(BaseSettings):
         str, Field(pattern=MODEL_NAME, max_length=200, description="offline, openai:<name>, or provider:<name>")
     ] = "offline"
     openai_api_key: Annotated[SecretStr | None, Field(description="key of the model endpoint")] = None
-    openai_base_url: Annotated[str | None, Field(description="address of an OpenAI-compatible endpoint")] = None
+    openai_base_url: Annotated[HttpAddress | None, Field(description="address of an OpenAI-compatible endpoint")] = None
     research_model_research: _Model = None
     research_model_critique: _Model = None
     research_model_refine: _Model = None

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from graph.search.engine import SearchUnusable
 from graph.search.setup import SearchSetup, search_names
+from server.addresses import HttpAddress
 
 
 class SearchSettings(BaseSettings):
@@ -22,13 +23,9 @@ class SearchSettings(BaseSettings):
     documents_dir: Annotated[
         Path | None, Field(description="folder of your documents (.md .txt .html .pdf); unset: the shipped corpus")
     ] = None
-    searxng_url: Annotated[
-        str | None, Field(pattern=r"^https?://\S+$", description="address of your SearXNG, for searxng")
-    ] = None
+    searxng_url: Annotated[HttpAddress | None, Field(description="address of your SearXNG, for searxng")] = None
     tavily_api_key: Annotated[SecretStr | None, Field(description="key of Tavily, for tavily")] = None
-    tavily_base_url: Annotated[
-        str | None, Field(pattern=r"^https?://\S+$", description="another address of Tavily's API")
-    ] = None
+    tavily_base_url: Annotated[HttpAddress | None, Field(description="another address of Tavily's API")] = None
     search_model: Annotated[
         str | None,
         Field(pattern=r"^openai:\S.*$", description="model that searches, for openai; unset: RESEARCH_MODEL"),

@@ -8,17 +8,18 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings
 
-_Address = Annotated[str | None, Field(pattern=r"^https?://\S+$")]
+from server.addresses import HttpAddress
 
 
 class TraceSettings(BaseSettings):
     """What `server.settings.Settings` says of traces."""
 
     otel_exporter_otlp_endpoint: Annotated[
-        _Address, Field(description="address of an OpenTelemetry collector (OTLP over HTTP); unset: no traces")
+        HttpAddress | None,
+        Field(description="address of an OpenTelemetry collector (OTLP over HTTP); unset: no traces"),
     ] = None
     otel_exporter_otlp_traces_endpoint: Annotated[
-        _Address, Field(description="the same for traces alone, with its path")
+        HttpAddress | None, Field(description="the same for traces alone, with its path")
     ] = None
     otel_exporter_otlp_protocol: Annotated[str | None, Field(description="http/protobuf is what there is")] = None
     otel_traces_exporter: Annotated[Literal["otlp", "none"], Field(description="none: no traces")] = "otlp"

@@ -36,6 +36,11 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RESEARCH_MODEL", "gpt-5"),
         ("RESEARCH_MODEL", "openai:"),
         ("RESEARCH_MODEL", "openai:gpt-5"),
+        ("OPENAI_BASE_URL", "http://["),
+        ("OPENAI_BASE_URL", "127.0.0.1:8000/v1"),
+        ("OPENAI_BASE_URL_REFINE", "ftp://models/v1"),
+        ("SEARXNG_URL", "http://:8080"),
+        ("TAVILY_BASE_URL", "https://host:port"),
         ("NUM_PHASES", "0"),
         ("NUM_PHASES", "1.5"),
         ("CALLS_PER_PHASE", "101"),
@@ -78,6 +83,18 @@ def test_traces_need_their_packages_and_http(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("server.trace_settings.find_spec", lambda name: None)
     with pytest.raises(SettingsInvalid, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT: .* extra `otel`"):
         read_settings()
+
+
+def test_the_password_in_an_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://user:sk-planted@[")
+    with pytest.raises(SettingsInvalid, match=r"^OPENAI_BASE_URL: must be an address such as ") as caught:
+        read_settings()
+    assert "sk-planted" not in str(caught.value)
+
+
+def test_an_address_stays_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
+    assert read_settings().openai_base_url == "http://localhost:8000/v1"
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:

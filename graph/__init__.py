@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graph.context import Context
+from graph.lazy import lazy_names
 
 if TYPE_CHECKING:
     from graph.control import TurnControl
@@ -17,16 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Directive", "Ports", "TurnControl", "build_graph", "research"]
 
 # LangGraph takes over a second to import, and who only needs the context should not wait for it.
-_LAZY = {
-    "Directive": "graph.directive",
-    "Ports": "graph.ports",
-    "TurnControl": "graph.control",
-    "build_graph": "graph.graph",
-    "research": "graph.notebook",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'graph' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Directive": "graph.directive",
+        "Ports": "graph.ports",
+        "TurnControl": "graph.control",
+        "build_graph": "graph.graph",
+        "research": "graph.notebook",
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from graph.lazy import lazy_names
 
 if TYPE_CHECKING:
     from graph.documents.document import Skipped
@@ -13,15 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["DocumentsError", "DocumentsRetriever", "Skipped", "open_documents"]
 
 # The retriever brings LangChain, for which the process that reads one document apart should not wait.
-_LAZY = {
-    "DocumentsError": "graph.documents.errors",
-    "DocumentsRetriever": "graph.documents.retriever",
-    "Skipped": "graph.documents.document",
-    "open_documents": "graph.documents.retriever",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'graph.documents' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "DocumentsError": "graph.documents.errors",
+        "DocumentsRetriever": "graph.documents.retriever",
+        "Skipped": "graph.documents.document",
+        "open_documents": "graph.documents.retriever",
+    },
+)

@@ -20,7 +20,7 @@ from server.keys import KeysUnusable  # noqa: E402
 from server.settings import Settings, SettingsInvalid, describe_settings, read_settings  # noqa: E402
 
 
-class PortUnusable(Exception):
+class AddressUnusable(Exception):
     """The address cannot be listened on; the message says why."""
 
 
@@ -43,7 +43,7 @@ def main() -> int:
         settings = read_settings(**asked)
         with _folder(settings) as folder, _listening(settings) as listener:
             _serve(settings, folder, listener)
-    except (SettingsInvalid, DataFolderUnusable, DatabaseUnusable, KeysUnusable, PortUnusable) as error:
+    except (SettingsInvalid, DataFolderUnusable, DatabaseUnusable, KeysUnusable, AddressUnusable) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
@@ -64,7 +64,9 @@ def _listening(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         at_fault = "HOST" if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL else "PORT"
-        raise PortUnusable(f"{at_fault}: {settings.host}:{settings.port} cannot be used ({error.strerror}).") from error
+        raise AddressUnusable(
+            f"{at_fault}: {settings.host}:{settings.port} cannot be used ({error.strerror})."
+        ) from error
     return listener
 
 

@@ -13,16 +13,25 @@ import pytest
 from tests.acceptance.server_process import CHECKOUT
 
 
-def refusal(folder: Path, **env: str) -> str:
-    """What the server says on stderr before it ends."""
-    own = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder / "data"), "PORT": "0"}
-    command = [sys.executable, "-m", "server"]
-    ended = subprocess.run(
-        command, cwd=CHECKOUT, env=own | env, capture_output=True, text=True, timeout=60, check=False
+def said(*arguments: str, **env: str) -> str:
+    """What a server that cannot start says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "server", *arguments],
+        cwd=CHECKOUT,
+        env={"PATH": os.environ["PATH"], "PORT": "0", **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert ended.returncode == 2, ended.stderr
-    assert ended.stdout == ""
-    (line,) = ended.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def refusal(folder: Path, **env: str) -> str:
+    """The one sentence of a server that cannot start."""
+    (line,) = said(**{"DATA_DIR": str(folder / "data"), **env}).splitlines()
     return line
 
 
@@ -53,3 +62,35 @@ def test_a_folder_that_cannot_hold_the_data_is_named(tmp_path: Path, place: str)
     at_fault.parent.mkdir(parents=True, exist_ok=True)
     at_fault.write_bytes(b"no database" * 1000)
     assert str(tmp_path / "data") in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("role", ["api", "worker"])
+def test_sqlite_has_one_process(role: str, tmp_path: Path) -> None:
+    (line,) = said("--role", role, DATA_DIR=str(tmp_path)).splitlines()
+    assert line.startswith("error: ")
+    assert f"ROLE={role}" in line
+    assert "DATABASE_URL" in line
+    assert said(ROLE=role, DATA_DIR=str(tmp_path)) == line + "\n"
+
+
+def test_the_argument_comes_before_the_variable() -> None:
+    assert "ROLE=worker" in said("--role", "worker", ROLE="api")
+
+
+def test_an_unknown_role_names_those_there_are() -> None:
+    text = said("--role", "boss")
+    assert all(role in text for role in ("all", "api", "worker"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://someone:planted-secret@127.0.0.1:1/x",
+        "postgresql://someone:planted-secret@127.0.0.1:1/x?nonsense=1",
+        "mysql://someone:planted-secret@127.0.0.1/x",
+    ],
+)
+def test_a_database_that_cannot_be_had_is_one_sentence(url: str) -> None:
+    (line,) = said(DATABASE_URL=url).splitlines()
+    assert line.startswith("error: DATABASE_URL: ")
+    assert "planted-secret" not in line

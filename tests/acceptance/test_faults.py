@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.acceptance.client import ResearchClient
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation, events, model_calls_repeated, subcall_texts
+from tests.acceptance.waiting import wait_until
 from tests.openai_stub.process import ModelStub
 
 MakeServer = Callable[..., ServerProcess]
@@ -178,13 +178,6 @@ def test_a_removal_that_was_broken_off_goes_on(make_server: MakeServer, point: s
         assert answer.status_code == 410
         assert client.record(invocation)["status"] == "completed"
         assert client.report(invocation) == report
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 30) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s"
-        time.sleep(0.02)
 
 
 def events_on_disk(server: ServerProcess) -> int:

@@ -20,6 +20,7 @@ from tests.acceptance.client import ResearchClient
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation, events, model_calls_repeated
+from tests.acceptance.waiting import wait_until
 from tests.openai_stub.process import ModelStub
 
 MakeServer = Callable[..., ServerProcess]
@@ -46,13 +47,6 @@ def is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 90) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s"
-        time.sleep(0.01)
-
-
 @pytest.fixture(autouse=True)
 def settled(database_url: str) -> None:
     """A server that was started anew gives its workers time to come back before it takes any for dead."""
@@ -73,7 +67,7 @@ def test_a_worker_that_froze_writes_nothing_when_it_comes_back(
     with ResearchClient(api.url) as client:
         run = client.post("Bridges")["invocation_id"]
         with SteadyReader(api, run) as reader:
-            wait_until(lambda: is_stopped(frozen.pid))
+            wait_until(lambda: is_stopped(frozen.pid), timeout=90)
             began, before = time.monotonic(), client.record(run)["last_event_id"]
             other.start()
             client.wait_for(run, lambda record: record["last_event_id"] > before)
@@ -81,8 +75,10 @@ def test_a_worker_that_froze_writes_nothing_when_it_comes_back(
             stub.hold(after_tokens=5, from_call=len(stub.calls()) + 1)
             frozen.signal(signal.SIGCONT)
             # It hears that its lease has ended, and would write what it had begun.
-            wait_until(lambda: "lease_lapsed" in frozen.log_text() or "turn_superseded" in frozen.log_text())
-            wait_until(lambda: healthy(frozen))
+            wait_until(
+                lambda: "lease_lapsed" in frozen.log_text() or "turn_superseded" in frozen.log_text(), timeout=90
+            )
+            wait_until(lambda: healthy(frozen), timeout=90)
             stub.release()
             whole = check_invocation(client, run)
             reader.wait()
@@ -243,7 +239,7 @@ def test_a_worker_that_is_cut_off_from_the_database_stops_and_comes_back(
         other.start()
         client.wait_for(run, lambda record: record["last_event_id"] > before)
         assert time.monotonic() - began < LEASE_SEC + 2 + other.ready_at - other.started_at
-        wait_until(lambda: "lease_lapsed" in cut.log_text())
+        wait_until(lambda: "lease_lapsed" in cut.log_text(), timeout=90)
         # Its model call ends only now: it may not even wish to write that down.
         stub.release()
         whole = check_invocation(client, run)

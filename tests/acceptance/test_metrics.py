@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -16,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.acceptance.client import ResearchClient, of_type
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server_process import CHECKOUT
+from tests.acceptance.waiting import wait_until
 from tests.openai_stub.process import ModelStub
 
 ALICE, BOB = "alice-planted-key-0123456789", "bob-planted-key-0123456789abc"
@@ -52,13 +52,6 @@ def used() -> set[str]:
     dashboard = json.loads((CHECKOUT / "deploy/grafana/dashboard.json").read_text())
     expressions += [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
     return set(re.findall(r"\b(?:research|process)_\w+", " ".join(expressions)))
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def rise(before: Figures, after: Figures) -> Callable[..., float]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import orjson
@@ -16,6 +15,7 @@ from tests.acceptance.client import Frame, ResearchClient, SSEParser
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.transcript import check_invocation, check_same
+from tests.acceptance.waiting import wait_until
 from tests.openai_stub.process import ModelStub
 
 FILES = ("server.sqlite", "checkpoints.sqlite")
@@ -23,13 +23,6 @@ TTL_SEC = 0.5
 # 128 KB of an event's text; fifty of them are more than the buffers between two sockets hold.
 LONG_MESSAGE = "\N{GRINNING FACE}" * 32_000
 LONG_STEERS = 50
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 30) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s"
-        time.sleep(0.02)
 
 
 def stream_status(client: ResearchClient, invocation_id: str) -> int:

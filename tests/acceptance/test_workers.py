@@ -13,6 +13,7 @@ from tests.acceptance.client import ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation, check_same, events, model_calls_repeated
+from tests.acceptance.waiting import wait_until
 from tests.openai_stub.process import ModelStub
 from tests.postgres_server import PostgresServer
 
@@ -252,10 +253,3 @@ def test_nothing_is_left_in_the_queue(hosts: Hosts, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         wait_until(lambda: connection.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,))
         assert connection.execute("SELECT count(*) FROM procrastinate_events").fetchone() == (0,)
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 30) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

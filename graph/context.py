@@ -15,7 +15,7 @@ MODEL_NAME = r"^(offline|[a-z][a-z0-9_]*:\S.*)$"
 
 
 def _model_name(value: str) -> str:
-    if re.match(MODEL_NAME, value) is None:
+    if re.fullmatch(MODEL_NAME, value) is None:
         raise ValueError("must be offline, or a provider and a model, as openai:gpt-5")
     return value
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from openai import AsyncOpenAI
 
 OFFLINE = "offline"
 PROVIDER = "openai:"
@@ -48,44 +50,68 @@ def check_model(name: str, access: Access = DEFAULT_ACCESS) -> None:
         raise ModelUnusable(f"The model {name!r} needs {packages}: pip install langchain langchain-{provider}.")
 
 
+# Whoever starts a run may name any model.
+MOST_LOADED = 64
+
 # HTTP connections belong to the event loop that opened them; a notebook or a script may run several in turn.
-_Loaded = dict[tuple[str, Access], "BaseChatModel"]
 _loaded: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loaded] = WeakKeyDictionary()
 
 
 def load_model(name: str, access: Access = DEFAULT_ACCESS) -> BaseChatModel:
-    """The chat model called `name`, one for each event loop, to be called while that runs. Raises `ModelUnusable`.
+    """The chat model called `name`, for the running event loop, to be called while that runs. Raises `ModelUnusable`.
+
+    The ones that were asked for last are kept; those of one `access` share their connections.
 
     `openai:` ones read OPENAI_API_KEY and OPENAI_BASE_URL where `access` names no others; those of other providers are
     made by LangChain's `init_chat_model`, and read the variables of their packages.
     """
     check_model(name, access)
-    loaded = _loaded.setdefault(asyncio.get_running_loop(), {})
-    if (name, access) not in loaded:
-        loaded[name, access] = _made(name, access)
-    return loaded[name, access]
+    loaded = _loaded.setdefault(asyncio.get_running_loop(), _Loaded())
+    model = loaded.models.pop((name, access), None) or _made(name, access, loaded)
+    loaded.models[name, access] = model
+    if len(loaded.models) > MOST_LOADED:
+        # Calls that are under way keep theirs.
+        loaded.models.popitem(last=False)
+    return model
 
 
-def _made(name: str, access: Access) -> BaseChatModel:
+@dataclass
+class _Loaded:
+    models: OrderedDict[tuple[str, Access], BaseChatModel] = field(default_factory=OrderedDict)
+    clients: dict[tuple[str, str], AsyncOpenAI] = field(default_factory=dict)
+
+    def client(self, base_url: str, key: str) -> AsyncOpenAI:
+        """The connections to one endpoint. Not LangChain's own, which event loops share.
+
+        Retries are ours (graph/model_call.py), so that each is announced and honours Retry-After; so is the watch for
+        silence.
+        """
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        if (base_url, key) not in self.clients:
+            self.clients[base_url, key] = AsyncOpenAI(
+                api_key=key, base_url=base_url, http_client=DefaultAsyncHttpxClient(), max_retries=0
+            )
+        return self.clients[base_url, key]
+
+
+def _made(name: str, access: Access, loaded: _Loaded) -> BaseChatModel:
     if name == OFFLINE:
         from graph.offline import OfflineChatModel
 
         return OfflineChatModel()
-    return _openai(name.removeprefix(PROVIDER), access) if name.startswith(PROVIDER) else _by_langchain(name)
+    return _openai(name.removeprefix(PROVIDER), access, loaded) if name.startswith(PROVIDER) else _by_langchain(name)
 
 
-def _openai(model: str, access: Access) -> BaseChatModel:
+def _openai(model: str, access: Access, loaded: _Loaded) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     from pydantic import SecretStr
 
     from graph.openai_client import PlainCompletions
 
     key = access.api_key or os.environ.get("OPENAI_API_KEY", "")
     base_url = access.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
-    # A client of its own: LangChain's is shared between event loops. Retries are ours (graph/model_call.py), so that
-    # each is announced and honours Retry-After; so is the watch for silence.
-    client = AsyncOpenAI(api_key=key, base_url=base_url, http_client=DefaultAsyncHttpxClient(), max_retries=0)
+    client = loaded.client(base_url, key)
     return ChatOpenAI(
         model=model,
         api_key=SecretStr(key),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # Of a model whose window nobody knows; small enough for most that are run at home today.
 DEFAULT_WINDOW_TOKENS = 32_000
+# Whoever starts a run may name any model.
+MOST_LINES = 1000
 
 
 def _shipped_corpus() -> BaseRetriever:
@@ -55,13 +58,17 @@ class Ports:
     patience: Patience = field(default_factory=Patience)
     now: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    _lines: dict[tuple[str, str], ModelLine] = field(default_factory=dict, init=False)
+    _lines: OrderedDict[tuple[str, str], ModelLine] = field(default_factory=OrderedDict, init=False)
 
     def line(self, role: Role, name: str) -> ModelLine:
-        """The way to the model called `name` in `role`, the same object for every run."""
+        """The way to the model called `name` in `role`: one object for all runs that use it."""
         own = role if role in self.role_models else ""
         load = self.role_models.get(role, self.model)
-        return self._lines.setdefault((own, name), ModelLine(name, load, self.window_tokens))
+        line = self._lines.pop((own, name), None) or ModelLine(name, load, self.window_tokens)
+        self._lines[own, name] = line
+        if len(self._lines) > MOST_LINES:
+            self._lines.popitem(last=False)
+        return line
 
     @cached_property
     def searcher(self) -> Searcher:

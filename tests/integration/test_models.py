@@ -9,7 +9,8 @@ from langchain_core.messages import HumanMessage
 
 from graph.endpoint import Endpoint
 from graph.model_call import Patience, call_model
-from graph.models import Access, ModelUnusable, check_model, load_model
+from graph.models import MOST_LOADED, Access, ModelUnusable, check_model, load_model
+from graph.ports import MOST_LINES, Ports
 from tests.fakes import RecordingListener
 from tests.openai_stub import ModelStub
 
@@ -63,3 +64,24 @@ def test_a_name_that_means_no_model_is_refused(name: str, monkeypatch: pytest.Mo
 
 def test_a_key_does_not_show() -> None:
     assert "sk-own" not in repr(Access("http://x", "sk-own"))
+
+
+async def test_any_names_are_asked_for_over_the_same_connections_and_forgotten_in_time(stub: ModelStub) -> None:
+    access = Access(stub.base_url, "sk-own")
+    first = load_model("openai:first", access)
+    assert load_model("openai:first", access) is first
+    others = [load_model(f"openai:other-{number}", access) for number in range(MOST_LOADED)]
+    assert {id(model.root_async_client) for model in (first, *others)} == {id(first.root_async_client)}  # type: ignore[attr-defined]
+    assert load_model("openai:first", access) is not first
+    assert "word1" in await answered("openai:first", access)
+
+
+def test_lines_of_models_that_nobody_asks_for_any_more_are_forgotten() -> None:
+    ports = Ports()
+    first = ports.line("research", "openai:first")
+    for number in range(MOST_LINES):
+        assert ports.line("research", "openai:first") is first
+        ports.line("research", f"openai:other-{number}")
+    for number in range(MOST_LINES):
+        ports.line("research", f"openai:other-{number}")
+    assert ports.line("research", "openai:first") is not first

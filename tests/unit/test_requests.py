@@ -222,6 +222,7 @@ def test_what_is_left_out_has_the_protocols_defaults() -> None:
         ({"message": "m", "config": {"run_timeout_sec": 0}}, "config.run_timeout_sec"),
         ({"message": "m", "config": {"token_budget": 1}}, "config.token_budget"),
         ({"message": "m", "config": {"model": "gpt-5"}}, "config.model"),
+        ({"message": "m", "config": {"model": "offline\n"}}, "config.model"),
     ],
     ids=lambda value: json.dumps(value)[:60],
 )

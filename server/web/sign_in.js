@@ -7,7 +7,7 @@ export class SignIn {
   // `done` becomes the name of who has signed in. `name`: who was, and goes on below; null where nobody was.
   constructor(name) {
     this.done = new Promise((resolve) => (this.resolve = resolve));
-    this.key = el("input", { id: "key", type: "password", name: "key", required: true, maxLength: 500, autocomplete: "current-password", "aria-describedby": "key-hint" });
+    this.key = el("input", { id: "key", type: "password", name: "key", required: true, maxLength: 512, autocomplete: "current-password", "aria-describedby": "key-hint" });
     this.problem = el("p", { class: "problem", role: "alert", hidden: true });
     this.button = el("button", { class: "primary", type: "submit" }, "Sign in");
     const hint = name === null

@@ -33,8 +33,8 @@ export function startForm() {
       setText(problem, error.message);
       show(problem, true);
       settings.mark(error.refusals ?? []);
-      // A refusal was not taken; a lost answer may have been, so it keeps its key.
-      if (error.status) key = newKey();
+      // A refusal was not taken; behind a lost answer, or one of 5xx, it may have been, so it keeps its key.
+      if (error.status >= 400 && error.status < 500) key = newKey();
     } finally {
       button.disabled = false;
     }

@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Route, expect
 
 from tests.acceptance.browser import Looked
 from tests.acceptance.client import ResearchClient
@@ -81,6 +81,28 @@ def test_the_network_goes_in_the_middle_of_a_stream_and_comes_back(
         assert asked[0] == 0
         assert min(asked[1:]) > 4, asked
         assert looked.errors == []
+
+
+def test_an_answer_that_a_proxy_lost_is_not_a_second_run(looked: Looked, client: ResearchClient) -> None:
+    page, taken = looked.page, list[int]()
+
+    def lose_the_first(route: Route) -> None:
+        if route.request.method == "POST" and not taken:
+            taken.append(route.fetch().status)
+            route.fulfill(status=503, body="no server is available")
+        else:
+            route.continue_()
+
+    page.route("**/invocations", lose_the_first)
+    page.fill("#topic", "Bridges")
+    page.click("text=Start research")
+    expect(page.get_by_text("The server answered 503.")).to_be_visible()
+    page.click("text=Start research")
+    page.wait_for_url("**/#/runs/*")
+    invocation = page.url.rsplit("/", 1)[1]
+    assert taken == [202]
+    listed = client.request("GET", "/invocations").json()["invocations"]
+    assert [record["invocation_id"] for record in listed] == [invocation]
 
 
 def test_a_connection_that_died_without_a_word(

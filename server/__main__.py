@@ -72,9 +72,11 @@ def _listening(settings: Settings) -> socket.socket:
 
 def _serve(settings: Settings, folder: DataFolder | None, listener: socket.socket) -> None:
     from server import logs
+    from server.descriptors import take_descriptors
     from server.serving import serve
 
     logs.configure(settings.log_level, settings.log_format)
+    take_descriptors()
     if folder is None:
         from server.postgres.services import open_shared_services
 

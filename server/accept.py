@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from graph.events import Event
 from server.document_rows import check_known
 from server.event_rows import Ending, Written, end, insert
 from server.invocation import Invocation, Wish, find, sealed, select
 from server.owners import owner_of, public
+from server.queue_limits import Room, check_room
 from server.sql import Connection
 from server.status import Status
-
-MAX_WAITING_ON_THREAD: Final = 10
-MAX_QUEUED: Final = 10_000
 
 _STEERS: Final = ("interrupt", "rollback")
 
@@ -25,12 +23,8 @@ class ThreadBusy(Exception):
     """The thread has a turn under way, and what was asked needs it at rest."""
 
 
-class QueueFull(Exception):
-    """Too many turns wait; `limit` says where."""
-
-    def __init__(self, limit: Literal["thread", "server", "key_turns"], message: str) -> None:
-        super().__init__(message)
-        self.limit = limit
+class InvocationGone(Exception):
+    """The thread was erased since the request found its turn."""
 
 
 class NotResumable(Exception):
@@ -95,13 +89,14 @@ def accept(connection: Connection, new: NewInvocation, *, limit: int, stamp: Sta
     waiting = [turn for turn in unfinished if turn.started_at is None]
     steers = new.multitask_strategy in _STEERS
     overtaken = [turn for turn in waiting if turn.multitask_strategy != "enqueue"] if steers else []
-    waits = _check_room(connection, new, len(waiting) - len(overtaken), limit) or bool(unfinished)
+    under_way = next((turn for turn in unfinished if turn.started_at is not None and steers), None)
+    room = Room(limit, staying=len(waiting) - len(overtaken), ending=len(overtaken) + (under_way is not None))
+    waits = check_room(connection, new.thread_id, room, max_unfinished=new.max_unfinished) or bool(unfinished)
     stored = _store(connection, new)
     written: dict[str, Written] = {}
     for turn in overtaken:
         written[turn.id] = end(connection, turn, _overtaken(turn, stamp), at=new.created_at)
-    under_way = next((turn for turn in unfinished if turn.started_at is not None), None)
-    if under_way is None or not steers:
+    if under_way is None:
         return Accepted(stored, waits=waits, written=written)
     wish = _wish_of(new, under_way)
     written[under_way.id] = _steer(connection, under_way, new, wish, stamp)
@@ -109,9 +104,11 @@ def accept(connection: Connection, new: NewInvocation, *, limit: int, stamp: Sta
 
 
 def accept_resumption(connection: Connection, invocation_id: str, new: NewInvocation, *, limit: int) -> Accepted:
-    """Stores the turn that goes on where `invocation_id` stopped. Raises `ThreadBusy`, `NotResumable`, `QueueFull`."""
-    stopped = find(connection, "WHERE id = ?", invocation_id)
-    assert stopped is not None
+    """Stores the turn that goes on where `invocation_id` stopped.
+
+    Raises `ThreadBusy`, `NotResumable`, `QueueFull`, `InvocationGone`.
+    """
+    stopped = _still_there(connection, invocation_id)
     if (repeated := _repeated(connection, new)) is not None:
         return repeated
     if not stopped.status.ended or find(
@@ -125,7 +122,7 @@ def accept_resumption(connection: Connection, invocation_id: str, new: NewInvoca
     later, place = ("n > ?", stopped.n) if stopped.started_at is None else ("turn > ?", stopped.turn)
     if find(connection, f"WHERE thread_id = ? AND started_at IS NOT NULL AND {later}", stopped.thread_id, place):
         raise NotResumable("A later turn has taken the thread over: resume that one, or start a new turn.")
-    waits = _check_room(connection, new, 0, limit)
+    waits = check_room(connection, stopped.thread_id, Room(limit), max_unfinished=new.max_unfinished)
     again = replace(
         new,
         thread_id=stopped.thread_id,
@@ -142,18 +139,25 @@ def accept_resumption(connection: Connection, invocation_id: str, new: NewInvoca
 def cancel(
     connection: Connection, invocation_id: str, wish: Wish, *, at: float, stamp: Stamp
 ) -> tuple[Invocation, dict[str, Written]]:
-    """Ends a turn that waits, or leaves the wish with one under way; one that has ended stays as it is."""
-    turn = find(connection, "WHERE id = ?", invocation_id)
-    assert turn is not None
+    """Ends a turn that waits, or leaves the wish with one under way; one that has ended stays as it is.
+
+    Raises `InvocationGone`.
+    """
+    turn = _still_there(connection, invocation_id)
     written: dict[str, Written] = {}
     if not turn.status.ended and turn.started_at is None:
         ending = Ending(_unstarted(turn, "operator_cancel", stamp), Status.CANCELLED)
         written[turn.id] = end(connection, turn, ending, at=at)
     elif not turn.status.ended:
         _want(connection, turn, wish)
-    again = find(connection, "WHERE id = ?", invocation_id)
-    assert again is not None
-    return again, written
+    return _still_there(connection, invocation_id), written
+
+
+def _still_there(connection: Connection, invocation_id: str) -> Invocation:
+    found = find(connection, "WHERE id = ?", invocation_id)
+    if found is None:
+        raise InvocationGone
+    return found
 
 
 def _repeated(connection: Connection, new: NewInvocation) -> Accepted | None:
@@ -165,28 +169,6 @@ def _repeated(connection: Connection, new: NewInvocation) -> Accepted | None:
         return None
     waits = earlier.status is Status.QUEUED
     return Accepted(earlier, waits=waits, repeated=True, named=earlier.id == new.id)
-
-
-def _check_room(connection: Connection, new: NewInvocation, waiting: int, limit: int) -> bool:
-    """Whether the server is full, so that the new turn has to wait."""
-    if waiting >= MAX_WAITING_ON_THREAD:
-        raise QueueFull("thread", f"{MAX_WAITING_ON_THREAD} turns wait on thread {public(new.thread_id)} already.")
-    _check_own_room(connection, new)
-    count = "SELECT status, count(*) FROM invocations WHERE status IN ('queued', 'running') GROUP BY status"
-    unfinished = {row[0]: int(row[1]) for row in connection.execute(count)}
-    if unfinished.get("queued", 0) >= MAX_QUEUED:
-        raise QueueFull("server", f"{MAX_QUEUED} turns wait on this server already.")
-    return sum(unfinished.values()) >= limit
-
-
-def _check_own_room(connection: Connection, new: NewInvocation) -> None:
-    """Raises `QueueFull` where the key has as many unfinished turns as it may have."""
-    if new.max_unfinished is None:
-        return
-    count = "SELECT count(*) AS turns FROM invocations WHERE status IN ('queued', 'running') AND owner = ?"
-    row = connection.execute(count, (owner_of(new.thread_id),)).fetchone()
-    if row is not None and int(row[0]) >= new.max_unfinished:
-        raise QueueFull("key_turns", f"This key may have {new.max_unfinished} unfinished turns, and has them.")
 
 
 def _store(connection: Connection, new: NewInvocation) -> Invocation:

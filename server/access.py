@@ -6,12 +6,11 @@ import hmac
 import math
 import re
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.key_ring import KeyRing
@@ -26,7 +25,7 @@ SESSION_SEC: Final = 7 * 86_400
 
 # What tells nothing of anybody's runs: probes, the page's own files, the description of the API, the way in.
 OPEN_PATHS: Final = frozenset({"/", "/liveness", "/readiness", "/session", "/docs", "/openapi.json"})
-_OPEN_FILE: Final = re.compile(r"/web/[A-Za-z_]+\.(js|css|svg|html)")
+_OPEN_FILE: Final = re.compile(r"/web/(swagger/)?[A-Za-z_-]+\.(js|css|svg|html)")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -94,7 +93,7 @@ class Access:
         origin = headers.get("origin")
         if origin is None or headers.get("sec-fetch-site") == "same-origin":
             return
-        address = urlsplit(origin) if "\x00" not in origin else urlsplit("")
+        address = _address(origin)
         own = address.scheme in ("http", "https") and address.netloc.lower() == headers.get("host", "").lower()
         if not own and not (address.scheme in ("http", "https") and _hostname(address.netloc) in self._hosts):
             raise Problem(403, "Origin: a page of another site may not do this; ALLOWED_HOSTS names those that may.")
@@ -105,9 +104,15 @@ def owner(request: HTTPConnection) -> str:
     return str(request.state.owner)
 
 
+def key_of(request: HTTPConnection) -> Key | None:
+    """The key that the request came with; None where none is needed."""
+    key: Key | None = request.state.key
+    return key
+
+
 def max_unfinished(request: HTTPConnection) -> int | None:
     """How many unfinished turns the request's key may have."""
-    key: Key | None = request.state.key
+    key = key_of(request)
     return key.turns if key else None
 
 
@@ -146,24 +151,22 @@ def session_key(ring: KeyRing, cookies: list[str], now: float) -> Key | None:
 
 
 def _cookies(headers: list[str]) -> list[str]:
-    found = []
-    for header in headers:
-        try:
-            cookie = SimpleCookie(header)
-        except CookieError:
-            continue
-        if COOKIE in cookie:
-            found.append(cookie[COOKIE].value)
-    return found
+    # As lenient as browsers: other applications on this host name may have set what `http.cookies` stops at.
+    return [found for header in headers if (found := cookie_parser(header).get(COOKIE)) is not None]
 
 
 def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode("utf-8", "replace"))
 
 
+def _address(text: str) -> SplitResult:
+    """An address's parts; empty ones where it is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
+
+
 def _hostname(netloc: str) -> str:
     """`[::1]:80` is `::1`; '' where it is none."""
-    try:
-        return (urlsplit(f"//{netloc}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    return (_address(f"//{netloc}").hostname or "").rstrip(".")

@@ -51,7 +51,8 @@ def create_app(services: Services) -> FastAPI:
 
 def routed(lifespan: Lifespan[FastAPI] | None = None, *, worker: bool = False) -> FastAPI:
     """The application's routes, without anything behind them; a worker has those of its health alone."""
-    app = FastAPI(title="Resilient Research Agent", version="0.1.0", lifespan=lifespan)
+    # FastAPI's own pages of the API load scripts from elsewhere; ours is among the files of the page.
+    app = FastAPI(title="Resilient Research Agent", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(health_routes.router)
     if not worker:
         app.include_router(routes.router)

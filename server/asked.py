@@ -9,12 +9,13 @@ from fastapi import Request
 from graph.context import Context
 from graph.plan import plan_titles
 from graph.turn_events import new_invocation_id, new_thread_id
-from server.accept import NewInvocation, NotResumable, QueueFull, ThreadBusy
+from server.accept import NewInvocation, NotResumable, ThreadBusy
 from server.access import max_unfinished, owner
 from server.document_rows import DocumentsUnknown
 from server.invocation import Invocation
-from server.owners import owned
+from server.owners import owned, owned_text
 from server.problems import Problem
+from server.queue_limits import QueueFull
 from server.requests import RunConfig, StartRequest, checked_name
 from server.services import Services
 from server.settings import Settings
@@ -87,7 +88,7 @@ def _idempotency_key(request: Request) -> str | None:
     if key is not None and not 1 <= len(key) <= MAX_KEY:
         message = f"must be 1 to {MAX_KEY} characters"
         raise Problem(422, f"Idempotency-Key: {message}", errors=[{"field": "Idempotency-Key", "message": message}])
-    return key and owned(owner(request), key)
+    return key and owned_text(owner(request), key)
 
 
 def _given(config: RunConfig) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from server.data_folder import DataFolder
+from server.data_folder import DataFolder, take_after
 from server.key_ring import KEY_FILE
 from server.snapshot import copy, opened_unchanged, snapshots
 
@@ -92,13 +92,6 @@ def sync(paths: Iterable[Path]) -> None:
             os.fsync(opened)
         finally:
             os.close(opened)
-
-
-def take_after(path: Path, model: os.stat_result) -> None:
-    """Gives a file or folder the permissions of another, and where we may also its owner."""
-    path.chmod(model.st_mode & 0o7777)
-    if os.geteuid() == 0:
-        os.chown(path, model.st_uid, model.st_gid)
 
 
 def _written(folder: DataFolder, target: Path) -> Backup:

@@ -22,7 +22,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     if command == "keys":
         from server import key_commands
 
-        return key_commands.main(arguments, settings.data_dir)
+        return key_commands.main(arguments, settings)
     from server import backup_commands
 
     return backup_commands.main(command, arguments, settings)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import h11
 import orjson
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
 
 _log = structlog.get_logger(__name__)
 
@@ -29,13 +32,19 @@ class Connection(H11Protocol):
     """One connection. `patience_sec` is how long it waits for a client in the middle of something."""
 
     patience_sec: float = 60.0
+    most: int
+    refused: Counter
+    _refusing = False
     _waiting: asyncio.TimerHandle | None = None
     _untaken: asyncio.TimerHandle | None = None
     _unwanted: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Waits for the first request."""
+        """Waits for the first request; beyond `most` connections answers 503 and takes none."""
         super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._refuse()
+            return
         # A client that takes all but the last few bytes is one to be watched as well.
         transport.set_write_buffer_limits(high=0)
         own: socket.socket | None = transport.get_extra_info("socket")
@@ -51,6 +60,8 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes what the client sends, unless it is more of a body that is answered already."""
+        if self._refusing:
+            return
         if self._unwanted is not None:
             self._unwanted += len(data)
             if self._unwanted > LINGER_BYTES:
@@ -77,16 +88,30 @@ class Connection(H11Protocol):
         large = len(self.conn.trailing_data[0]) > MAX_HEAD_BYTES
         status, title = (431, "Request Header Fields Too Large") if large else (400, "Bad Request")
         detail = f"The head of a request has at most {MAX_HEAD_BYTES:,} bytes." if large else msg
+        self._answer(status, title, detail)
+        self.transport.close()
+
+    def _answer(self, status: int, title: str, detail: str) -> None:
+        """A problem from before any request was read."""
         body = orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
         headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
+            *([(b"retry-after", b"5")] if status == 503 else []),
         ]
         response = h11.Response(status_code=status, headers=headers, reason=title.encode())
         for event in (response, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+
+    def _refuse(self) -> None:
+        """Lets the client read why, and is not counted meanwhile."""
+        self._refusing = True
+        self.refused.inc()
+        self.connections.discard(self)
+        self._answer(503, "Service Unavailable", "This server has as many connections as it can hold.")
+        self.transport.write_eof()
+        self._wait(LINGER_SEC)
 
     def pause_writing(self) -> None:
         """The client takes less than there is: from now on it must take something."""
@@ -129,6 +154,6 @@ class Connection(H11Protocol):
         self.transport.abort()
 
 
-def connections_of(patience_sec: float) -> type[Connection]:
-    """The class of the connections of one server."""
-    return type("PatientConnection", (Connection,), {"patience_sec": patience_sec})
+def connections_of(patience_sec: float, *, most: int, refused: Counter) -> type[Connection]:
+    """The class of the connections of one server, which holds `most` at once and counts those that it `refused`."""
+    return type("PatientConnection", (Connection,), {"patience_sec": patience_sec, "most": most, "refused": refused})

@@ -58,3 +58,10 @@ class DataFolder:
     def document_index(self) -> Path:
         """The SQLite file of the documents' full-text index; a cache."""
         return self.path / "documents.sqlite"
+
+
+def take_after(path: Path, model: os.stat_result) -> None:
+    """Gives a file or folder the permissions of another, and where we may also its owner."""
+    path.chmod(model.st_mode & 0o7777)
+    if os.geteuid() == 0:
+        os.chown(path, model.st_uid, model.st_gid)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -27,8 +24,6 @@ router = APIRouter(route_class=ProblemRoute)
 
 MAX_DOCUMENT_BYTES: Final = 10 * 1024 * 1024
 MAX_NAME: Final = 200
-# A browser has six connections to a server; more is no page's upload.
-MAX_AT_ONCE: Final = 8
 
 # Line breaks of Unicode, and marks that turn the direction of what follows.
 _UNWANTED: Final = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufffd/\\")
@@ -39,7 +34,7 @@ async def upload(request: Request, parts: Parts, name: str = "") -> Response:
     """Keeps a document that runs may search; its body is the file as it is. 200 where it is kept already."""
     check_open(parts)
     checked = checked_document_name(name)
-    with _one_of_few(parts.documents.under_way, owner(request)):
+    with parts.uploads.one(owner(request)):
         content = await read_document(request)
         try:
             document, new = await parts.documents.add(owner(request), checked, content)
@@ -94,18 +89,6 @@ async def read_document(request: Request) -> bytes:
     if not body:
         raise _wrong("body", "is empty: send the file as it is")
     return body
-
-
-@contextmanager
-def _one_of_few(under_way: Counter[str], key: str) -> Iterator[None]:
-    """Each upload holds its file in memory. Raises `Problem` 429."""
-    if under_way[key] >= MAX_AT_ONCE:
-        raise Problem(429, f"{MAX_AT_ONCE} documents are being uploaded already.", headers={"Retry-After": "2"})
-    under_way[key] += 1
-    try:
-        yield
-    finally:
-        under_way[key] -= 1
 
 
 async def _known(document_id: str, request: Request, parts: Services) -> StoredDocument:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -55,8 +54,6 @@ class DocumentStore:
         self.in_memory = bool(sealing.fingerprints)
         self._now = now
         self._reader = reader or ApartReader()
-        # How many uploads each owner has under way, here.
-        self.under_way: Counter[str] = Counter()
 
     async def add(self, owner: str, name: str, content: bytes) -> tuple[StoredDocument, bool]:
         """The document of that name and content, and whether it is new.

@@ -68,6 +68,17 @@ class Invocation:
             raise StoredValueRefused
 
 
+@dataclass(frozen=True)
+class Page:
+    """Some of a list of invocations; `more` of it comes behind them."""
+
+    invocations: list[Invocation]
+    more: bool
+
+
+# A list is written at once, on the event loop, between the frames of all streams.
+MAX_PAGE_CHARS: Final = 1024 * 1024
+
 _COLUMNS: Final = ", ".join(name for name in Invocation.__dataclass_fields__ if name != "unreadable")
 _TEXTS: Final = ("message", "topic", "prior_topic", "config", "metadata", "error")
 _JSON: Final = ("config", "metadata", "error")
@@ -87,6 +98,18 @@ def select(connection: Connection, rest: str, *values: object) -> list[Invocatio
     """The invocations that `rest` of an SQL query names: its `WHERE`, its `ORDER BY`, with `?` for `values`."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM invocations {rest}", values)  # noqa: S608
     return [_of(row, connection.sealing) for row in rows]
+
+
+def select_page(connection: Connection, rest: str, *values: object, limit: int) -> Page:
+    """The first `limit` of `select`, or fewer where these hold much text."""
+    found, size = list[Invocation](), 0
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM invocations {rest} LIMIT ?", (*values, limit + 1))  # noqa: S608
+    for row in rows:
+        size += sum(len(row[name]) for name in _TEXTS if row[name] is not None)
+        if len(found) == limit or (found and size > MAX_PAGE_CHARS):
+            return Page(found, more=True)
+        found.append(_of(row, connection.sealing))
+    return Page(found, more=False)
 
 
 def find(connection: Connection, rest: str, *values: object) -> Invocation | None:

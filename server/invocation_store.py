@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,9 @@ from server.database import Database
 from server.erasure import check_not_erased, mark_erased, unmark_erased
 from server.event_log import EventLog
 from server.event_rows import Written
-from server.invocation import Invocation, Wish, find, select
+from server.invocation import Invocation, Page, Wish, find, select_page
 from server.sql import Connection
+from server.thread_rows import ThreadStanding, standing_of
 
 
 class InvocationStore:
@@ -29,7 +30,7 @@ class InvocationStore:
         database: Database,
         log: EventLog,
         *,
-        enqueue: Callable[[Connection, Invocation], None] = lambda connection, invocation: None,
+        enqueue: Callable[[Connection, Invocation], None] | None = None,
     ) -> None:
         self._database = database
         self._log = log
@@ -69,7 +70,10 @@ class InvocationStore:
         return await self._log.transact(work, name="accept", thread=new.thread_id)
 
     async def accept_resumption(self, stopped: Invocation, new: NewInvocation, *, limit: int) -> Accepted:
-        """Stores the turn that goes on where `stopped` did. Raises `ThreadBusy`, `NotResumable`, `QueueFull`."""
+        """Stores the turn that goes on where `stopped` did.
+
+        Raises `ThreadBusy`, `NotResumable`, `QueueFull`, `InvocationGone`.
+        """
 
         def work(connection: Connection) -> Accepted:
             check_not_erased(connection, stopped.thread_id, self._log.now())
@@ -80,11 +84,11 @@ class InvocationStore:
         return await self._database.write(work, name="accept", thread=stopped.thread_id)
 
     def _enqueue_new(self, connection: Connection, accepted: Accepted) -> None:
-        if not accepted.repeated:
+        if self._enqueue is not None and not accepted.repeated:
             self._enqueue(connection, accepted.invocation)
 
     async def cancel(self, invocation: Invocation, wish: Wish) -> Invocation:
-        """Ends a turn that waits, or leaves the wish with one under way; the record as it is then."""
+        """Ends a turn that waits, or leaves the wish with one under way; as it is then. Raises `InvocationGone`."""
         at = self._log.now()
         return await self._log.transact(
             lambda connection: cancel(connection, invocation.id, wish, at=at, stamp=self._log.stamped),
@@ -146,7 +150,7 @@ class InvocationStore:
         status: str | None = None,
         before: int | None = None,
         limit: int = 50,
-    ) -> Sequence[Invocation]:
+    ) -> Page:
         """Up to `limit` invocations of `owner`, newest first, that came before number `before`."""
         terms, values = ["TRUE"], list[Any]()
         for term, value in (
@@ -158,8 +162,12 @@ class InvocationStore:
             if value is not None:
                 terms.append(term)
                 values.append(value)
-        rest = f"WHERE {' AND '.join(terms)} ORDER BY n DESC LIMIT ?"
-        return await self._database.read(lambda connection: select(connection, rest, *values, limit))
+        rest = f"WHERE {' AND '.join(terms)} ORDER BY n DESC"
+        return await self._database.read(lambda connection: select_page(connection, rest, *values, limit=limit))
+
+    async def standing(self, thread_id: str) -> ThreadStanding | None:
+        """How a thread stands; None for one that was never seen."""
+        return await self._database.read(partial(standing_of, thread_id=thread_id))
 
     async def probe(self) -> None:
         """Makes sure that a write reaches the disk."""

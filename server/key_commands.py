@@ -6,21 +6,25 @@ import argparse
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.key_ring import KEY_FILE, read_key_file
+from server.data_folder import take_after
+from server.key_ring import KEY_FILE, open_key_ring, read_key_file
 from server.keys import Key, KeysUnusable, new_key, new_secret
+from server.settings import Settings
 
 
-def main(arguments: Sequence[str], data_dir: Path) -> int:
+def main(arguments: Sequence[str], settings: Settings) -> int:
     """Does what `arguments` say; the exit code is 0, or 2 with a sentence on stderr."""
     asked = _parser().parse_args(arguments)
-    path = data_dir / KEY_FILE
+    path = settings.data_dir / KEY_FILE
     try:
         if asked.command == "add":
-            secret = _add(path, asked.name, asked.turns, asked.per_minute)
+            key, secret = _new(asked.name, asked.turns, asked.per_minute)
+            _add(path, key, settings)
             print(f"The key of {asked.name}, shown this once:", file=sys.stderr)  # noqa: T201
             print(secret)  # noqa: T201
         elif asked.command == "revoke":
@@ -51,16 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(path: Path, name: str, turns: int | None, per_minute: int | None) -> str:
+def _new(name: str, turns: int | None, per_minute: int | None) -> tuple[Key, str]:
     secret = new_secret()
-    key = new_key(name, secret, turns=turns, per_minute=per_minute)
+    return new_key(name, secret, turns=turns, per_minute=per_minute), secret
+
+
+def _add(path: Path, key: Key, settings: Settings) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         keys = read_key_file(path)
-        if any(other.name == name for other in keys):
-            raise KeysUnusable(f"There is a key named {name}: revoke it first; a new one of that name sees its runs.")
+        if any(other.name == key.name for other in keys):
+            raise KeysUnusable(
+                f"There is a key named {key.name}: revoke it first; a new one of that name sees its runs."
+            )
+        if open_key_ring(settings, time.monotonic).named(key.name) is not None:
+            raise KeysUnusable(f"API_KEYS has a key named {key.name}: take it out there first, or use another name.")
         _write(path, [*keys, key])
-    return secret
 
 
 def _revoke(path: Path, name: str) -> None:
@@ -77,8 +87,10 @@ def _revoke(path: Path, name: str) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Two commands at once: neither loses the other's key."""
-    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    beside = path.with_name(f"{path.name}.lock")
+    lock = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        _belongs_with(beside, path.parent)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
@@ -93,7 +105,18 @@ def _write(path: Path, keys: Sequence[Key]) -> None:
         file.writelines(f"{key.line}\n" for key in keys)
         file.flush()
         os.fsync(file.fileno())
+    if path.exists():
+        take_after(new, path.stat())
+    else:
+        _belongs_with(new, path.parent)
     new.replace(path)
+
+
+def _belongs_with(path: Path, folder: Path) -> None:
+    """Gives a file to the owner of its folder where we may: root's commands must not shut the server out."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _shown(key: Key) -> str:

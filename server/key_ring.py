@@ -23,6 +23,10 @@ _log = structlog.get_logger(__name__)
 KEY_FILE: Final = "keys"
 
 
+class KeyFileUnreadable(KeysUnusable):
+    """A file of keys is there, and cannot be read as a whole."""
+
+
 @dataclass
 class _Bucket:
     tokens: float
@@ -42,26 +46,46 @@ class KeyRing:
     keys: tuple[Key, ...] = ()
     required: bool = False
     _seen: object = None
+    _told: list[str] = field(default_factory=list)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
 
-    def refresh(self) -> None:
-        """Reads the files where they have changed. Raises `KeysUnusable`, and then keeps the keys it had."""
+    def read(self) -> None:
+        """Reads the files, at the start. Raises `KeysUnusable`."""
+        for fault in self._read([_stamp(path) for path in self.files]):
+            raise fault
+
+    def reload(self) -> None:
+        """Reads the files where they have changed.
+
+        Of a file that is at fault only what can be read is good: a key that was revoked must not stay for a fault
+        beside it. What is at fault is told in the log, once.
+        """
         seen = [_stamp(path) for path in self.files]
         if seen == self._seen:
             return
-        read = tuple(key for path in self.files for key in read_key_file(path))
-        names = [key.name for key in (*self.given, *read)]
-        if len(set(names)) < len(names):
-            raise KeysUnusable("API_KEYS and the file of keys have a key of one name")
-        self.keys, self._seen = (*self.given, *read), seen
-        self.required = self.required or bool(names) or any(stamp is not None for stamp in seen)
+        faults = [str(fault) for fault in self._read(seen)]
+        if faults and faults != self._told:
+            _log.error("keys_unusable", reason="; ".join(faults))
+        self._told = faults
 
-    def reload(self) -> None:
-        """As `refresh`; a file that cannot be read is told in the log."""
-        try:
-            self.refresh()
-        except KeysUnusable as error:
-            _log.error("keys_unusable", reason=str(error))
+    def holds(self, key: Key) -> bool:
+        """Whether the key is still good."""
+        self.reload()
+        return key in self.keys
+
+    def _read(self, seen: list[tuple[int, ...] | None]) -> list[KeysUnusable]:
+        faults: list[KeysUnusable] = []
+        keys = {key.name: key for key in self.given}
+        for path in self.files:
+            for key in read_key_file(path, faults):
+                if key.name in keys:
+                    faults.append(KeysUnusable(f"API_KEYS and {path} both have a key named {key.name}"))
+                keys.setdefault(key.name, key)
+        # What cannot be read today is tried again, until it can be or changes.
+        self._seen = None if any(isinstance(fault, KeyFileUnreadable) for fault in faults) else seen
+        self.keys = tuple(keys.values())
+        self.required = self.required or bool(keys) or any(stamp is not None for stamp in seen)
+        return faults
 
     def find(self, secret: str) -> Key | None:
         """The key whose secret it is."""
@@ -111,22 +135,25 @@ def open_key_ring(settings: Settings, monotonic: Callable[[], float]) -> KeyRing
         ring = KeyRing((), (path,) if path.resolve() == own.resolve() else (path, own), monotonic)
     else:
         ring = KeyRing((), (own,), monotonic)
-    ring.refresh()
+    ring.read()
     return ring
 
 
-def read_key_file(path: Path) -> tuple[Key, ...]:
-    """The keys of a file; none where it is not there. Raises `KeysUnusable`."""
+def read_key_file(path: Path, faults: list[KeysUnusable] | None = None) -> tuple[Key, ...]:
+    """The keys of a file; none where it is not there. Raises `KeysUnusable`, unless `faults` is there to take it."""
+    found: list[KeysUnusable] = []
     try:
-        text = path.read_text("utf-8")
+        keys = read_keys(path.read_text("utf-8").splitlines(), found)
     except FileNotFoundError:
         return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeysUnusable(f"{path}: cannot be read") from error
-    try:
-        return read_keys(text.splitlines())
-    except KeysUnusable as error:
-        raise KeysUnusable(f"{path}: {error}") from error
+    except (OSError, UnicodeDecodeError):
+        keys, found = (), [KeyFileUnreadable("cannot be read")]
+    for fault in found:
+        told = type(fault)(f"{path}: {fault}")
+        if faults is None:
+            raise told
+        faults.append(told)
+    return keys
 
 
 def _of_value(value: str) -> tuple[Key, ...]:
@@ -136,9 +163,10 @@ def _of_value(value: str) -> tuple[Key, ...]:
         raise KeysUnusable(f"API_KEYS: {str(error).replace('line', 'entry')}") from error
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # The time of its change of state as well: permissions are not its content.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

@@ -17,7 +17,8 @@ MAX_LENGTH: Final = 512
 _SECRET: Final = rf"[!-+\--~]{{{MIN_LENGTH},{MAX_LENGTH}}}"
 _HASHED: Final = re.compile(r"sha256\$([0-9a-f]{32})\$([0-9a-f]{64})")
 _LIMITS: Final = ("turns", "per_minute")
-_MAX_LIMIT: Final = 1_000_000
+_MAX_LIMIT: Final = 999_999
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 
 
 class KeysUnusable(Exception):
@@ -69,20 +70,26 @@ def new_key(name: str, secret: str, *, turns: int | None = None, per_minute: int
     return Key(name, salt, _digest(salt, secret), turns, per_minute)
 
 
-def read_keys(lines: Iterable[str]) -> tuple[Key, ...]:
-    """The keys of `name:key [turns=N] [per_minute=N]` lines; `#` begins a comment. Raises `KeysUnusable`.
+def read_keys(lines: Iterable[str], faults: list[KeysUnusable] | None = None) -> tuple[Key, ...]:
+    """The keys of `name:key [turns=N] [per_minute=N]` lines. Raises `KeysUnusable`.
 
-    `key` is the key itself, or what `keys add` writes: its salted hash.
+    `key` is the key itself, or what `keys add` writes: its salted hash. `#` at a line's start or behind a blank begins
+    a comment. Where `faults` is given, it gets what would be raised, and lines that are wrong are passed over.
     """
     found: dict[str, Key] = {}
     for number, line in enumerate(lines, start=1):
-        words = line.partition("#")[0].split()
-        if not words:
+        words = _COMMENT.sub("", line).split()
+        try:
+            key = _read(words, f"line {number}") if words else None
+            if key is not None and key.name in found:
+                raise KeysUnusable(f"line {number}: there are two keys named {key.name}")
+        except KeysUnusable as fault:
+            if faults is None:
+                raise
+            faults.append(fault)
             continue
-        key = _read(words, f"line {number}")
-        if key.name in found:
-            raise KeysUnusable(f"line {number}: there are two keys named {key.name}")
-        found[key.name] = key
+        if key is not None:
+            found[key.name] = key
     return tuple(found.values())
 
 

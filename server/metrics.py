@@ -126,7 +126,9 @@ class Metrics:
             "http_request_duration_seconds", "From a request to where its answer begins.", _QUICK, "method", "route"
         )
         limited = self._counter("requests_limited", "Requests answered 429 here, by the limit that was met.", "limit")
-        self.limited = {name: limited.labels(name) for name in ("key_rate", "key_turns", "thread", "server")}
+        limits = ("key_rate", "key_turns", "key_streams", "key_uploads", "thread", "server")
+        self.limited = {name: limited.labels(name) for name in limits}
+        self.connections_refused = self._counter("connections_refused", "Connections beyond what fits here.")
 
     def _turns(self) -> None:
         accepted = self._counter("turns_accepted", "Turns taken, by what they mean for their thread.", "steering")

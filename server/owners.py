@@ -15,6 +15,11 @@ def owned(owner: str, name: str) -> str:
     return f"{owner}{SEPARATOR}{name}" if owner else name
 
 
+def owned_text(owner: str, text: str) -> str:
+    """The same of a text that may hold slashes itself: one made without keys is no key's, whatever it says."""
+    return f"{owner}{SEPARATOR}{text}" if owner or SEPARATOR in text else text
+
+
 def public(name: str) -> str:
     """What its client calls it."""
     return name.rpartition(SEPARATOR)[2]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from server.citation_links import cite
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
+
+T = TypeVar("T")
 
 # fmt: off
 TAGS: Final = frozenset({
@@ -19,6 +23,15 @@ TAGS: Final = frozenset({
 })
 # fmt: on
 SCHEMES: Final = frozenset({"http", "https", "mailto"})
+
+
+# All of it is Python, which runs of the server need as well; and there may be many to be made.
+_MAKERS: Final = ThreadPoolExecutor(2, "rendering")
+
+
+async def made_beside(make: Callable[[], T]) -> T:
+    """What `make` returns, made beside the event loop, a few at a time: a long text takes seconds."""
+    return await asyncio.get_running_loop().run_in_executor(_MAKERS, make)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -16,6 +15,7 @@ from server.invocation import Invocation
 from server.owners import owned, public
 from server.problems import Problem, ProblemRoute
 from server.records import record_of
+from server.rendering import made_beside
 from server.report_store import StoredReport
 from server.requests import NAME
 from server.runner import context_of
@@ -62,10 +62,15 @@ async def known_invocation(invocation_id: str, request: Request, parts: Services
     known = re.fullmatch(NAME, invocation_id) is not None
     invocation = await parts.store.get(owned(owner(request), invocation_id)) if known else None
     if invocation is None:
-        raise Problem(404, "No invocation of this id has been seen.")
+        raise unknown_invocation()
     concerns(invocation)
     invocation.check_readable()
     return invocation
+
+
+def unknown_invocation() -> Problem:
+    """The answer to who asks for an invocation that is not there, or not his."""
+    return Problem(404, "No invocation of this id has been seen.")
 
 
 async def whole_record(invocation: Invocation, parts: Services) -> dict[str, Any]:
@@ -80,7 +85,7 @@ async def _html(invocation: Invocation, stored: StoredReport) -> Response:
     from server.report_html import content_security_policy, html_of_markdown, html_report
 
     document = stored.document
-    text = await asyncio.to_thread(
+    text = await made_beside(
         lambda: html_report(document) if document else html_of_markdown(invocation.topic, stored.markdown)
     )
     headers = {
@@ -94,10 +99,11 @@ async def _html(invocation: Invocation, stored: StoredReport) -> Response:
 async def _file(invocation: Invocation, stored: StoredReport, kind: Literal["pdf", "docx"]) -> Response:
     from server.report_files import FormatMissing, docx_of, pdf_of
 
-    if stored.document is None:
+    document = stored.document
+    if document is None:
         raise Problem(409, "This report was written by an earlier version: it is there as Markdown and HTML only.")
     try:
-        content = await asyncio.to_thread(pdf_of if kind == "pdf" else docx_of, stored.document)
+        content = await made_beside(lambda: pdf_of(document) if kind == "pdf" else docx_of(document))
     except FormatMissing as error:
         raise Problem(501, str(error)) from error
     name = f"report-{public(invocation.id).replace(':', '-')}.{kind}"

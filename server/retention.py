@@ -11,9 +11,9 @@ import structlog
 
 from server.accept import ThreadBusy
 from server.database import Database, StorageFailed
-from server.invocation import Invocation, select
 from server.owners import public
 from server.sql import Connection
+from server.status import Status
 
 if TYPE_CHECKING:
     from server.event_log import EventLog
@@ -54,19 +54,16 @@ class Retention:
             swept += 1
         return swept
 
-    async def check_idle(self, thread_id: str) -> Sequence[Invocation]:
-        """All turns of a thread on which none waits or runs. Raises `ThreadBusy`."""
-        turns = await self._database.write(lambda connection: select(connection, "WHERE thread_id = ?", thread_id))
-        if any(not turn.status.ended for turn in turns):
-            raise ThreadBusy(f"Thread {public(thread_id)} has a turn under way.")
-        return turns
+    async def check_idle(self, thread_id: str) -> Sequence[tuple[int, str]]:
+        """Number and name of all turns of a thread on which none waits or runs. Raises `ThreadBusy`."""
+        return await self._database.write(partial(_idle_turns, thread_id=thread_id))
 
     async def erase_rows(self, thread_id: str) -> None:
         """Erases all records, events and reports of a thread. Raises `ThreadBusy`."""
-        for turn in await self.check_idle(thread_id):
-            await self._database.write(partial(_mark, n=turn.n, removed=1))
-            self._event_log.drop(turn.id)
-            await self._remove_events(turn.n)
+        for n, invocation_id in await self.check_idle(thread_id):
+            await self._database.write(partial(_mark, n=n, removed=1))
+            self._event_log.drop(invocation_id)
+            await self._remove_events(n)
         await self._database.write(lambda connection: _forget_thread(connection, thread_id), thread=thread_id)
         await self._database.give_space_back()
 
@@ -109,10 +106,16 @@ def _half_removed(connection: Connection) -> list[int]:
     return [row[0] for row in connection.execute("SELECT n FROM invocations WHERE events_removed = 1")]
 
 
-def _forget_thread(connection: Connection, thread_id: str) -> None:
-    rows = connection.execute("SELECT status FROM invocations WHERE thread_id = ?", (thread_id,)).fetchall()
-    if any(row[0] in ("queued", "running") for row in rows):
+def _idle_turns(connection: Connection, *, thread_id: str) -> list[tuple[int, str]]:
+    query = "SELECT n, id, status FROM invocations WHERE thread_id = ?"
+    turns = connection.execute(query, (thread_id,)).fetchall()
+    if any(not Status(turn["status"]).ended for turn in turns):
         raise ThreadBusy(f"Thread {public(thread_id)} has a turn under way.")
+    return [(turn["n"], turn["id"]) for turn in turns]
+
+
+def _forget_thread(connection: Connection, thread_id: str) -> None:
+    _idle_turns(connection, thread_id=thread_id)
     mine = "n IN (SELECT n FROM invocations WHERE thread_id = ?)"
     connection.execute(f"DELETE FROM events WHERE {mine}", (thread_id,))  # noqa: S608
     connection.execute(f"DELETE FROM reports WHERE {mine}", (thread_id,))  # noqa: S608

@@ -10,8 +10,8 @@ import structlog
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from server.accept import Accepted, NotResumable, QueueFull, ThreadBusy
-from server.access import owner
+from server.accept import Accepted, InvocationGone, NotResumable, ThreadBusy
+from server.access import key_of, owner
 from server.asked import new_invocation, refused, resumption
 from server.document_rows import DocumentsUnknown
 from server.health_routes import check_open
@@ -19,8 +19,9 @@ from server.incoming import concerns
 from server.invocation import Invocation, Wish
 from server.owners import owned, public
 from server.problems import Problem, ProblemRoute
+from server.queue_limits import QueueFull
 from server.records import record_of
-from server.report_routes import known_invocation, whole_record
+from server.report_routes import known_invocation, unknown_invocation, whole_record
 from server.requests import checked_name, position_of, prefers, read_cancel, read_start
 from server.services import Parts, Services
 from server.sse import follow, stream_response
@@ -64,19 +65,17 @@ async def page(
 ) -> dict[str, Any]:
     """Lists invocations, newest first; `cursor` is the last page's `next_cursor`."""
     own = None if thread_id is None else owned(owner(request), checked_name(thread_id, "thread_id"))
-    found = await parts.store.page(
+    shown = await parts.store.page(
         # A thread says whose it is by its name.
         owner=owner(request) if own is None else None,
         thread_id=own,
         status=status,
         before=int(cursor) if cursor else None,
-        limit=limit + 1,
+        limit=limit,
     )
-    more = len(found) > limit
-    shown = found[:limit]
     return {
-        "invocations": [record_of(invocation) for invocation in shown],
-        "next_cursor": str(shown[-1].n) if more else None,
+        "invocations": [record_of(invocation) for invocation in shown.invocations],
+        "next_cursor": str(shown.invocations[-1].n) if shown.more else None,
     }
 
 
@@ -89,7 +88,7 @@ async def read(invocation_id: str, request: Request, parts: Parts) -> Response:
         return JSONResponse(await whole_record(invocation, parts))
     if invocation.events_removed:
         raise Problem(410, "The events of this turn are past their retention; its report and record are kept.")
-    return await _stream(parts, invocation, position, {})
+    return await _stream(request, parts, invocation, position, {})
 
 
 @router.post("/invocations/{invocation_id}/cancel")
@@ -98,7 +97,10 @@ async def cancel(invocation_id: str, request: Request, parts: Parts) -> Response
     body = await read_cancel(request)
     invocation = await known_invocation(invocation_id, request, parts)
     wish = Wish.CANCEL_NOW if body.mode == "now" else Wish.CANCEL
-    cancelled = await parts.store.cancel(invocation, wish)
+    try:
+        cancelled = await parts.store.cancel(invocation, wish)
+    except InvocationGone as error:
+        raise unknown_invocation() from error
     parts.dispatcher.want(cancelled.id, wish)
     parts.dispatcher.wake()
     return JSONResponse(await whole_record(cancelled, parts))
@@ -112,13 +114,24 @@ async def resume(invocation_id: str, request: Request, parts: Parts) -> Response
     new = resumption(request, stopped, parts)
     try:
         accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
+    except InvocationGone as error:
+        raise unknown_invocation() from error
     except (ThreadBusy, NotResumable, QueueFull) as error:
         raise refused(error, parts) from error
     return await _taken(request, parts, accepted, 0)
 
 
-async def _stream(parts: Services, invocation: Invocation, position: int, headers: dict[str, str]) -> Response:
-    frames = follow(parts.log, invocation.id, position)
+async def _stream(
+    request: Request, parts: Services, invocation: Invocation, position: int, headers: dict[str, str]
+) -> Response:
+    key = key_of(request)
+    frames = follow(
+        parts.log,
+        invocation.id,
+        position,
+        held=parts.streams.one(owner(request)),
+        admitted=lambda: key is None or parts.keys.holds(key),
+    )
     return await stream_response(frames, ping_sec=parts.settings.sse_ping_sec, headers=headers)
 
 
@@ -143,7 +156,8 @@ async def _taken(request: Request, parts: Services, accepted: Accepted, position
             parts.traces.accepted(request, accepted.invocation)
         _log.info("turn_accepted", steering=accepted.invocation.steering)
     if prefers(request, EVENT_STREAM, over=JSON):
-        return await _stream(parts, accepted.invocation, position, _headers(request, accepted.invocation))
+        headers = _headers(request, accepted.invocation)
+        return await _stream(request, parts, accepted.invocation, position, headers)
     return await _started(request, accepted, parts)
 
 

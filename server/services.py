@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from fastapi import Depends, Request
 
+from server.at_once import AtOnce
 from server.data_folder import DataFolder
 from server.database import Database
+from server.descriptors import most_connections
 from server.dispatcher import Dispatcher, Dispatching
 from server.document_store import DocumentStore
 from server.engine import Engine
@@ -29,8 +31,13 @@ from server.settings import Settings
 from server.sqlite import SqliteDatabase, check_readable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from graph.checkpoints import CheckpointSaver
     from graph.ports import Ports
+    from server.engine import Saver
+    from server.invocation import Invocation
+    from server.sql import Connection
     from server.traces import Traces
 
 
@@ -68,6 +75,8 @@ class Services:
     now: Callable[[], float]
     keys: KeyRing
     metrics: Metrics
+    uploads: AtOnce
+    streams: AtOnce
     traces: Traces | None = None
     relay: Background | None = None
 
@@ -110,10 +119,70 @@ async def services_of(request: Request) -> Services:
 Parts = Annotated[Services, Depends(services_of)]
 
 
-async def _open_checkpoints(folder: DataFolder, sealing: Sealing) -> CheckpointSaver:
-    from graph.checkpoints import open_checkpoints
+@dataclass(frozen=True)
+class Storage:
+    """Where a server keeps what must outlive it, as `Engine` and `InvocationStore` take it."""
 
-    return await open_checkpoints(folder.checkpoint_database, checkpoint_cipher(sealing))
+    database: Database
+    checkpoints: Callable[[], Awaitable[Saver]]
+    checkpoint_modules: tuple[str, ...]
+    document_index: Path | None = None
+    enqueue: Callable[[Connection, Invocation], None] | None = None
+
+
+def put_together(
+    settings: Settings,
+    storage: Storage,
+    *,
+    sealing: Sealing,
+    keys: KeyRing,
+    began: float,
+    now: Callable[[], float],
+    dispatching: Callable[[InvocationStore, Running, Metrics], Dispatching],
+    relay: Callable[[EventLog, Running], Background] | None = None,
+    ports: Ports | None = None,
+) -> Services:
+    """The parts of a server over `storage`; `dispatching` and `relay` make those that depend on who else shares it."""
+    database = storage.database
+    metrics, traces = metrics_of(settings), traces_of(settings)
+    watch_database(metrics, database)
+    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
+    store = InvocationStore(database, log, enqueue=storage.enqueue)
+    documents = DocumentStore(database, now=now, sealing=sealing)
+    engine = Engine(
+        settings,
+        checkpoints=storage.checkpoints,
+        modules=storage.checkpoint_modules,
+        document_index=storage.document_index,
+        library=documents,
+        ports=ports,
+    )
+    running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
+    return Services(
+        settings=settings,
+        database=database,
+        store=store,
+        log=log,
+        engine=engine,
+        dispatcher=dispatching(store, running, metrics),
+        retention=Retention(database, log, ttl_sec=settings.event_ttl_sec),
+        reports=ReportStore(database),
+        documents=documents,
+        lifecycle=Lifecycle(),
+        now=now,
+        keys=keys,
+        metrics=metrics,
+        # A browser has six connections to a server; more is no page's upload.
+        uploads=AtOnce(8, "documents are being uploaded", metrics.limited["key_uploads"]),
+        # Whatever one key does, others can still come in.
+        streams=AtOnce(
+            most_connections(settings.max_concurrent_runs) // 2,
+            "event streams are open",
+            metrics.limited["key_streams"],
+        ),
+        traces=traces,
+        relay=relay(log, running) if relay is not None else None,
+    )
 
 
 def open_services(
@@ -133,40 +202,30 @@ def open_services(
     keys = open_keys(settings)
     # LangGraph opens it later, when the server answers already.
     check_readable(folder.checkpoint_database)
-    metrics, traces, sealing = metrics_of(settings), traces_of(settings), open_sealing(settings)
-    database = SqliteDatabase(folder.server_database, sealing)
-    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
-    store = InvocationStore(database, log)
-    store.requeue_unfinished()
-    documents = DocumentStore(database, now=now, sealing=sealing)
-    engine = Engine(
-        settings,
+    sealing = open_sealing(settings)
+    storage = Storage(
+        SqliteDatabase(folder.server_database, sealing),
         checkpoints=partial(_open_checkpoints, folder, sealing),
-        modules=("graph.checkpoints",),
+        checkpoint_modules=("graph.checkpoints",),
         # A full-text index holds every word in the open: with a key it is built in memory.
         document_index=None if sealing.fingerprints else folder.document_index,
-        library=documents,
+    )
+    services = put_together(
+        settings,
+        storage,
+        sealing=sealing,
+        keys=keys,
+        began=began,
+        now=now,
+        dispatching=lambda store, running, _: Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now),
         ports=ports,
     )
-    running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
-    dispatcher = Dispatcher(store, running, limit=settings.max_concurrent_runs, now=now)
-    retention = Retention(database, log, ttl_sec=settings.event_ttl_sec)
-    reports = ReportStore(database)
-    watch_database(metrics, database)
-    watch_disk(metrics, folder.path)
-    return Services(
-        settings,
-        database,
-        store,
-        log,
-        engine,
-        dispatcher,
-        retention,
-        reports,
-        documents,
-        Lifecycle(),
-        now,
-        keys,
-        metrics,
-        traces,
-    )
+    watch_disk(services.metrics, folder.path)
+    services.store.requeue_unfinished()
+    return services
+
+
+async def _open_checkpoints(folder: DataFolder, sealing: Sealing) -> CheckpointSaver:
+    from graph.checkpoints import open_checkpoints
+
+    return await open_checkpoints(folder.checkpoint_database, checkpoint_cipher(sealing))

@@ -15,6 +15,7 @@ import uvicorn
 
 from server.app import create_app
 from server.connections import MAX_HEAD_BYTES, connections_of
+from server.descriptors import most_connections
 from server.logs import tell_of_forgotten_tasks
 from server.memory import give_memory_back
 from server.services import Services
@@ -34,7 +35,11 @@ def serve(services: Services, listener: socket.socket) -> None:
         create_app(services),
         log_config=None,
         access_log=False,
-        http=connections_of(services.settings.slow_client_sec),
+        http=connections_of(
+            services.settings.slow_client_sec,
+            most=most_connections(services.settings.max_concurrent_runs),
+            refused=services.metrics.connections_refused,
+        ),
         ws="none",
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_keep_alive=min(KEEP_ALIVE_SEC, math.ceil(services.settings.slow_client_sec)),

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from server.access import COOKIE, SESSION_SEC, secret_of, session_key, session_value, unauthorized
+from server.keys import MAX_LENGTH
 from server.problems import Problem, ProblemRoute
 from server.requests import read_json
 from server.services import Parts
@@ -30,7 +31,7 @@ async def sign_in(request: Request, parts: Parts) -> Response:
         if not isinstance(secret, str):
             message = "must be text, and the only field"
             raise Problem(422, f"key: {message}", errors=[{"field": "key", "message": message}])
-    key = parts.keys.find(secret)
+    key = parts.keys.find(secret) if len(secret) <= MAX_LENGTH else None
     if key is None:
         raise unauthorized()
     answer = JSONResponse({"keys": True, "key": key.name})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -54,9 +54,19 @@ async def _whole(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterat
             yield chunk
 
 
-async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncGenerator[bytes, None]:
-    """Frames behind number `position`, several at a time, until the stream is over, or this process is to end."""
-    with log.attached(invocation_id) as live, log.metrics.reading() as reading:
+async def follow(
+    log: EventLog,
+    invocation_id: str,
+    position: int,
+    *,
+    held: AbstractContextManager[None] | None = None,
+    admitted: Callable[[], bool] = lambda: True,
+) -> AsyncGenerator[bytes, None]:
+    """Frames behind number `position`, several at a time, until the stream is over, or this process is to end.
+
+    `held` is open meanwhile; what it raises, the first frame does. Once the reader is not `admitted` any more, it ends.
+    """
+    with held or nullcontext(), log.attached(invocation_id) as live, log.metrics.reading() as reading:
         # Read while attached, so that an end is either in the record or will be shown.
         invocation, frames = await log.opened(invocation_id, position)
         yield RETRY
@@ -65,6 +75,9 @@ async def follow(log: EventLog, invocation_id: str, position: int) -> AsyncGener
             return
         try:
             async for chunk in _behind(log, live, invocation, position, frames):
+                if not admitted():
+                    _log.info("reader_cut", reason="its key was revoked")
+                    return
                 yield chunk
             reading.closed = "let_go" if live.closed else "done"
         except EventsRemoved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -10,12 +10,12 @@ from graph.clock import iso
 from server.accept import ThreadBusy
 from server.access import owner
 from server.asked import refused
-from server.invocation import Invocation
 from server.owners import owned, public
 from server.problems import Problem, ProblemRoute
 from server.records import record_of
 from server.requests import checked_name
 from server.services import Parts, Services
+from server.thread_rows import ThreadStanding
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
@@ -24,24 +24,26 @@ if TYPE_CHECKING:
 
 router = APIRouter(route_class=ProblemRoute)
 
+MAX_SHOWN: Final = 200
+
 
 @router.get("/threads/{thread_id}")
 async def thread(thread_id: str, request: Request, parts: Parts) -> dict[str, Any]:
     """The thread: its turns, newest first, what waits, how far its research is, and what interrupts it now."""
-    turns = await _turns(thread_id, request, parts)
-    snapshot = await parts.engine.snapshot(turns[0].thread_id)
+    own, standing = await _known(thread_id, request, parts)
+    turns = await parts.store.page(thread_id=own, limit=MAX_SHOWN)
+    snapshot = await parts.engine.snapshot(own)
     return {
         "thread_id": thread_id,
-        "status": "idle" if all(turn.status.ended for turn in turns) else "busy",
-        # Of the turn begun last, which need not be the newest: a steer goes before turns that were enqueued earlier.
-        "topic": max(turns, key=lambda turn: (turn.started_at is not None, turn.turn, -turn.n)).topic,
+        "status": "busy" if standing.busy else "idle",
+        "topic": standing.topic,
         **_state(snapshot),
         "interrupts": [
             {"id": interrupt.id, "value": interrupt.value, "response_schema": interrupt.response_schema}
             for interrupt in snapshot.interrupts
         ],
-        "waiting": [public(turn.id) for turn in reversed(turns) if not turn.status.ended and turn.started_at is None],
-        "invocations": [record_of(turn) for turn in turns],
+        "waiting": [public(name) for name in standing.waiting],
+        "invocations": [record_of(turn) for turn in turns.invocations],
     }
 
 
@@ -54,7 +56,7 @@ async def history(
     before: str | None = None,
 ) -> dict[str, Any]:
     """The thread's checkpoints, newest first; `before` is the last page's `next_cursor`, a checkpoint id."""
-    own = (await _turns(thread_id, request, parts))[0].thread_id
+    own, _ = await _known(thread_id, request, parts)
     if before is not None:
         checked_name(before, "before")
     snapshots = await parts.engine.history(own, before=before, limit=limit + 1)
@@ -66,7 +68,7 @@ async def history(
 @router.delete("/threads/{thread_id}", status_code=204)
 async def erase(thread_id: str, request: Request, parts: Parts) -> Response:
     """Erases the thread: checkpoints, events, reports and records."""
-    own = (await _turns(thread_id, request, parts))[0].thread_id
+    own, _ = await _known(thread_id, request, parts)
     try:
         async with parts.store.erasing(own):
             await parts.retention.check_idle(own)
@@ -77,12 +79,13 @@ async def erase(thread_id: str, request: Request, parts: Parts) -> Response:
     return Response(status_code=204)
 
 
-async def _turns(thread_id: str, request: Request, parts: Services) -> list[Invocation]:
+async def _known(thread_id: str, request: Request, parts: Services) -> tuple[str, ThreadStanding]:
+    """The server's name for the asking key's thread, and how it stands. Raises `Problem` 404."""
     own = owned(owner(request), checked_name(thread_id, "thread_id"))
-    turns = list(await parts.store.page(thread_id=own, limit=200))
-    if not turns:
+    standing = await parts.store.standing(own)
+    if standing is None:
         raise Problem(404, "No thread of this id has been seen.")
-    return turns
+    return own, standing
 
 
 def _state(snapshot: StateSnapshot) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The web page at `/`: its files, and what it alone asks the server."""
+"""The web page at `/`, that of the API at `/docs`: their files, and what the page alone asks the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graph.search.setup import search_names
 from server import report_routes
 from server.asked import server_defaults
 from server.problems import Problem
-from server.rendering import html_of
+from server.rendering import html_of, made_beside
 from server.requests import RunConfig, read_json
 from server.services import Parts
 from server.settings import Settings
@@ -46,6 +46,22 @@ HEADERS: Final = {
     # Asked for each time, and answered 304 while it is the same: a newer server brings a newer page at once.
     "Cache-Control": "no-cache",
 }
+# Swagger UI writes styles and pictures into its page itself.
+API_DOCS_HEADERS: Final = {
+    **HEADERS,
+    "Content-Security-Policy": "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    ),
+}
 # A fragment is for the page's script; opened by itself it may do nothing at all.
 FRAGMENT_HEADERS: Final = {
     **HEADERS,
@@ -66,11 +82,14 @@ class PageFiles(StaticFiles):
 
 
 _FILES: Final = PageFiles(directory=FOLDER)
+# Only the files of Swagger UI are of interest; the package's code is not loaded.
+_SWAGGER: Final = PageFiles(packages=[("fastapi_offline", "static")])
 
 
 def install(app: FastAPI) -> None:
     """Adds the page to `app`, behind its other routes."""
     app.include_router(router)
+    app.mount("/web/swagger", _SWAGGER, name="swagger")
     app.mount("/web", _FILES, name="web")
 
 
@@ -78,6 +97,14 @@ def install(app: FastAPI) -> None:
 async def page(request: Request) -> Response:
     """The page."""
     return await _FILES.get_response("index.html", request.scope)
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def api_docs(request: Request) -> Response:
+    """The page of the API: what `/openapi.json` says, for people."""
+    response = await _FILES.get_response("api_docs.html", request.scope)
+    response.headers.update(API_DOCS_HEADERS)
+    return response
 
 
 @router.get("/web/settings")
@@ -96,7 +123,7 @@ async def settings(parts: Parts) -> dict[str, Any]:
 async def report(invocation_id: str, request: Request, parts: Parts) -> Response:
     """The report as a fragment of safe HTML."""
     markdown = await report_routes.report(invocation_id, request, parts, "markdown")
-    return _fragment(bytes(markdown.body).decode())
+    return await _fragment(bytes(markdown.body).decode())
 
 
 @router.post("/web/render")
@@ -107,7 +134,7 @@ async def render(request: Request) -> Response:
     if not isinstance(markdown, str):
         message = "must be text"
         raise Problem(422, f"markdown: {message}", errors=[{"field": "markdown", "message": message}])
-    return _fragment(markdown)
+    return await _fragment(markdown)
 
 
 def _limits() -> dict[str, dict[str, Any]]:
@@ -132,5 +159,6 @@ def _documents(settings: Settings) -> dict[str, str]:
     return {"kind": "folder", "name": settings.documents_dir.resolve().name}
 
 
-def _fragment(markdown: str) -> Response:
-    return Response(html_of(markdown), media_type="text/html; charset=utf-8", headers=FRAGMENT_HEADERS)
+async def _fragment(markdown: str) -> Response:
+    html = await made_beside(lambda: html_of(markdown))
+    return Response(html, media_type="text/html; charset=utf-8", headers=FRAGMENT_HEADERS)

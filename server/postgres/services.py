@@ -11,12 +11,8 @@ import psycopg
 
 from server.database import DatabaseUnusable
 from server.dispatcher import Dispatching
-from server.document_store import DocumentStore
-from server.engine import Engine
-from server.event_log import EventLog
 from server.invocation_store import InvocationStore
 from server.key_ring import open_keys
-from server.measured import metrics_of, observers_of, traces_of, watch_database
 from server.metrics import Metrics
 from server.postgres.connection import parameters_of, reason
 from server.postgres.database import PostgresDatabase
@@ -24,12 +20,9 @@ from server.postgres.idle import Idle
 from server.postgres.jobs import Queue
 from server.postgres.relay import Relay
 from server.postgres.worker import Worker
-from server.report_store import ReportStore
-from server.retention import Retention
-from server.runner import Runner
 from server.running import Running
 from server.sealing import Sealing, checkpoint_cipher, open_sealing
-from server.services import Lifecycle, Services
+from server.services import Services, Storage, put_together
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,58 +40,38 @@ def open_shared_services(settings: Settings, *, began: float, now: Callable[[], 
         parameters = parameters_of(settings.database_url.get_secret_value(), lease_sec=settings.worker_lease_sec)
     except psycopg.Error as error:
         raise DatabaseUnusable(f"DATABASE_URL: cannot be read ({reason(error)}).") from error
-    metrics, traces, sealing = metrics_of(settings), traces_of(settings), open_sealing(settings)
+    sealing = open_sealing(settings)
     database = PostgresDatabase(parameters, sealing)
-    log = EventLog(database, now=now, uptime=lambda: time.monotonic() - began, metrics=metrics)
-    store = InvocationStore(database, log, enqueue=Queue(parameters).put)
-    documents = DocumentStore(database, now=now, sealing=sealing)
-    engine = Engine(
-        settings,
-        checkpoints=partial(_open_checkpoints, parameters, sealing),
-        modules=("server.postgres.checkpoints",),
-        document_index=None,
-        library=documents,
-    )
-    running = Running(Runner(engine, store, log, now, observers_of(metrics, traces, now)), metrics)
-    watch_database(metrics, database)
-    return Services(
-        settings,
+    storage = Storage(
         database,
-        store,
-        log,
-        engine,
-        _dispatching(settings, parameters, store, running, now, metrics),
-        Retention(database, log, ttl_sec=settings.event_ttl_sec),
-        ReportStore(database),
-        documents,
-        Lifecycle(),
-        now,
-        keys,
-        metrics,
-        traces,
-        Relay(parameters, database, log, running),
+        checkpoints=partial(_open_checkpoints, parameters, sealing),
+        checkpoint_modules=("server.postgres.checkpoints",),
+        enqueue=Queue(parameters).put,
     )
 
+    def dispatching(store: InvocationStore, running: Running, metrics: Metrics) -> Dispatching:
+        if settings.role == "api":
+            return Idle()
+        return Worker(
+            parameters,
+            store,
+            running,
+            limit=settings.max_concurrent_runs,
+            lease_sec=settings.worker_lease_sec,
+            grace_sec=settings.shutdown_grace_sec,
+            now=now,
+            metrics=metrics,
+        )
 
-def _dispatching(
-    settings: Settings,
-    parameters: str,
-    store: InvocationStore,
-    running: Running,
-    now: Callable[[], float],
-    metrics: Metrics,
-) -> Dispatching:
-    if settings.role == "api":
-        return Idle()
-    return Worker(
-        parameters,
-        store,
-        running,
-        limit=settings.max_concurrent_runs,
-        lease_sec=settings.worker_lease_sec,
-        grace_sec=settings.shutdown_grace_sec,
+    return put_together(
+        settings,
+        storage,
+        sealing=sealing,
+        keys=keys,
+        began=began,
         now=now,
-        metrics=metrics,
+        dispatching=dispatching,
+        relay=partial(Relay, parameters, database),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.acceptance.client import Json, ResearchClient
+from tests.acceptance.client import Frame, Json, ResearchClient
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server_process import CHECKOUT, ServerProcess
+from tests.openai_stub.process import ModelStub
 
 ALICE, BOB = "alice-planted-key-0123456789", "bob-planted-key-0123456789abc"
 RUN = {"phases": 1, "calls_per_phase": 1}
@@ -160,6 +162,61 @@ def test_a_steer_names_its_turn_as_its_client_does(alice: ResearchClient) -> Non
     assert ended(alice, "old")["superseded_by"] == "new"
 
 
+def test_who_may_have_one_turn_may_steer_it(make_server: MakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "own-keys"
+    file.write_text(f"alice:{ALICE} turns=1\n")
+    server = make_server(API_KEYS=file)
+    server.start()
+    slow = {**RUN, "phases": 2, "inter_phase_cooldown_sec": 600}
+    with of(server, ALICE) as alice:
+        named(alice, "first", thread_id="line", config=slow)
+        alice.read_stream("first", until=lambda frame: '"type":"cooldown"' in (frame.data or ""))
+        assert named(alice, "elsewhere", config=RUN).status_code == 429
+        assert named(alice, "queued", thread_id="line", multitask_strategy="enqueue").status_code == 429
+        assert named(alice, "second", thread_id="line", config=RUN).status_code == 202
+        assert ended(alice, "second")["status"] == "completed"
+        assert alice.record("first")["superseded_by"] == "second"
+
+
+def test_an_open_stream_shows_nothing_more_once_its_key_is_revoked(make_server: MakeServer, stub: ModelStub) -> None:
+    server = make_server()
+    secrets = [keys(server.data_dir, "add", name).stdout.strip() for name in ("alice", "bob")]
+    server.start()
+    stub.hold(after_tokens=3)
+    revoked: list[int] = []
+
+    def revoke(frame: Frame) -> bool:
+        if not revoked and '"type":"token"' in (frame.data or ""):
+            revoked.append(keys(server.data_dir, "revoke", "alice").returncode)
+            stub.release()
+        return False
+
+    with of(server, secrets[0]) as alice, of(server, secrets[1]) as bob:
+        assert named(alice, "run", config=RUN).status_code == 202
+        stream = alice.read_stream("run", until=revoke)
+        assert bob.request("GET", "/invocations").status_code == 200
+    assert revoked == [0]
+    assert stream.closed == "cut"
+    assert not any('"type":"subcall_end"' in (frame.data or "") for frame in stream)
+
+
+def test_keys_of_another_user_s_folder_stay_that_user_s(tmp_path: Path) -> None:
+    """As root makes them for the service's user, who must be able to read them."""
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 12_345, 12_345)
+    mine = tmp_path.stat().st_uid
+    for words in (("add", "alice"), ("add", "bob"), ("revoke", "alice")):
+        assert keys(tmp_path, *words).returncode == 0
+        assert {path.stat().st_uid for path in tmp_path.iterdir()} == {mine}
+
+
+def test_a_key_of_the_environment_is_not_made_again(tmp_path: Path) -> None:
+    refused = keys(tmp_path, "add", "alice", API_KEYS=f"alice:{ALICE}")
+    assert refused.returncode == 2
+    assert refused.stderr == "error: API_KEYS has a key named alice: take it out there first, or use another name.\n"
+    assert keys(tmp_path, "list").stdout == ""
+
+
 def test_limits_of_a_key(make_server: MakeServer, tmp_path: Path) -> None:
     file = tmp_path / "own-keys"
     file.write_text(f"# who may\nalice:{ALICE} turns=1\nbob:{BOB} per_minute=3\n")
@@ -179,9 +236,9 @@ def test_limits_of_a_key(make_server: MakeServer, tmp_path: Path) -> None:
         assert 1 <= int(answers[3].headers["retry-after"]) <= 20
 
 
-def keys(data_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def keys(data_dir: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "server", "keys", *words]
-    env = {"DATA_DIR": str(data_dir)}
+    env = {"DATA_DIR": str(data_dir), **settings}
     return subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=60)
 
 
@@ -215,6 +272,7 @@ def test_a_session_is_a_cookie_that_scripts_cannot_read(keyed: ServerProcess) ->
         assert page.get("/session").json() == {"keys": True, "key": None}
         assert page.post("/session", json={"key": "wrong"}).status_code == 401
         assert page.post("/session", json={"key": 1}).status_code == 422
+        assert page.post("/session", json={"key": ALICE * 5000}).status_code == 401
         signed = page.post("/session", json={"key": ALICE})
         assert signed.status_code == 200
         cookie = signed.headers["set-cookie"].lower()
@@ -280,6 +338,8 @@ def test_without_keys_a_foreign_page_is_refused(make_server: MakeServer) -> None
         for origin, status in (
             ("https://evil.example", 403),
             ("null", 403),
+            ("http://[", 403),
+            ("http://[x]", 403),
             ("http://localhost:1", 403),
             ("https://research.example", 202),
             (server.url, 202),

@@ -226,6 +226,26 @@ def test_the_page_is_validated_and_guarded(server: ServerProcess) -> None:
     assert httpx2.post(f"{server.url}/web/render", json={"markdown": 5}, trust_env=False).status_code == 422
 
 
+def test_the_page_of_the_api_is_the_server_s_own(context: BrowserContext, make_server: MakeServer) -> None:
+    server = make_server(API_KEYS="alice:alice-planted-key-0123456789")
+    server.start()
+    looked, asked = Looked(context), list[str]()
+    looked.page.on("request", lambda request: asked.append(request.url))
+    answer = looked.page.goto(f"{server.url}/docs")
+    assert answer
+    assert "script-src 'self';" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    expect(looked.page.locator(".opblock-summary-path", has_text="/invocations/{invocation_id}/report")).to_be_visible()
+    looked.page.locator(".opblock-summary-path", has_text="/readiness").click()
+    looked.page.get_by_role("button", name="Try it out").click()
+    looked.page.get_by_role("button", name="Execute").click()
+    expect(looked.page.locator(".live-responses-table .microlight").first).to_contain_text("ready")
+    looked.shot("api-docs")
+    assert [url for url in asked if not url.startswith((server.url, "data:"))] == []
+    assert looked.errors == []
+    assert httpx2.get(f"{server.url}/redoc", trust_env=False).status_code == 401
+
+
 def test_events_past_their_retention_leave_the_report(
     context: BrowserContext, make_server: MakeServer, stub: ModelStub
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from server import web_routes
 from server.app import create_app
 from server.data_folder import DataFolder
 from server.services import Services, open_services
@@ -394,3 +397,19 @@ def test_openapi_builds_and_has_every_route(shared: TestClient) -> None:
         document["paths"]
     )
     assert shared.get("/docs").status_code == 200
+
+
+def test_a_long_text_is_rendered_beside_what_others_ask(shared: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, answered = threading.Event(), threading.Event()
+
+    def takes_long(markdown: str) -> str:
+        begun.set()
+        return markdown if answered.wait(30) else "nobody was answered meanwhile"
+
+    monkeypatch.setattr(web_routes, "html_of", takes_long)
+    with ThreadPoolExecutor(1) as pool:
+        rendered = pool.submit(shared.post, "/web/render", json={"markdown": "text"})
+        assert begun.wait(30)
+        assert shared.get("/liveness").status_code == 200
+        answered.set()
+        assert rendered.result().text == "text"

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from server.accept import MAX_WAITING_ON_THREAD, QueueFull, ThreadBusy
+from server.accept import InvocationGone, ThreadBusy
 from server.event_rows import Ending
-from server.invocation import Invocation
+from server.invocation import MAX_PAGE_CHARS, Invocation, Wish
+from server.queue_limits import MAX_WAITING_ON_THREAD, QueueFull
+from server.retention import Retention
 from server.sql import Connection
 from server.status import Status
+from server.thread_rows import ThreadStanding
 from tests.integration.storage import Storage, new, opened, traced
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +44,7 @@ async def completed(storage: Storage, invocation: Invocation) -> None:
 
 
 async def listed(storage: Storage) -> list[Invocation]:
-    return list(await storage.store.page(limit=200))
+    return (await storage.store.page(limit=200)).invocations
 
 
 async def test_what_is_stored_is_what_was_asked(storage: Storage) -> None:
@@ -213,22 +216,80 @@ async def test_pages_go_on_where_the_last_one_ended(storage: Storage) -> None:
         await storage.accepted(f"turn-{number}")
     seen: list[str] = []
     before: int | None = None
-    while page := await storage.store.page(before=before, limit=3):
-        assert len(page) <= 3
-        seen += [one.id for one in page]
-        before = page[-1].n
+    more = True
+    while more:
+        page = await storage.store.page(before=before, limit=3)
+        assert len(page.invocations) <= 3
+        seen += [one.id for one in page.invocations]
+        before, more = page.invocations[-1].n, page.more
         await storage.accepted(f"late-{before}")
     assert seen == [f"turn-{number}" for number in reversed(range(7))]
+
+
+async def test_a_page_ends_where_it_holds_much_text(storage: Storage) -> None:
+    for number in range(5):
+        await storage.accepted(f"turn-{number}", metadata={"text": "x" * (MAX_PAGE_CHARS // 2 - 10_000)})
+    pages = []
+    before: int | None = None
+    for _ in range(3):
+        page = await storage.store.page(before=before, limit=50)
+        pages.append(([one.id for one in page.invocations], page.more))
+        before = page.invocations[-1].n
+    assert pages == [(["turn-4", "turn-3"], True), (["turn-2", "turn-1"], True), (["turn-0"], False)]
+    await storage.accepted("large", metadata={"text": "x" * (MAX_PAGE_CHARS + 1)})
+    page = await storage.store.page(limit=50)
+    assert ([one.id for one in page.invocations], page.more) == (["large"], True)
+
+
+async def test_a_thread_is_busy_behind_any_number_of_later_turns(storage: Storage) -> None:
+    running = await storage.claimed("running", "t")
+    for number in range(210):
+        await storage.accepted(f"steer-{number}", "t", multitask_strategy="interrupt", message=f"{number}")
+    standing = await storage.store.standing("t")
+    assert standing == ThreadStanding(running.topic, busy=True, waiting=("steer-209",))
+    assert await storage.store.standing("nobody") is None
+
+
+async def test_the_topic_of_a_thread_is_that_of_the_turn_begun_last(storage: Storage) -> None:
+    await storage.accepted("first", "t")
+    await storage.accepted("second", "t")
+    standing = await storage.store.standing("t")
+    assert standing == ThreadStanding("About first", busy=True, waiting=("first", "second"))
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_turns_that_a_steer_ends_do_not_count_against_its_key(storage: Storage, strategy: str) -> None:
+    await storage.claimed("key/running", "key/t")
+    for number in range(3):
+        await storage.accepted(f"key/{number}", "key/t", multitask_strategy=strategy, max_unfinished=1)
+    for name, thread, how in (("a", "t", "enqueue"), ("b", "u", strategy)):
+        with pytest.raises(QueueFull, match="1 unfinished"):
+            await storage.accepted(f"key/{name}", f"key/{thread}", multitask_strategy=how, max_unfinished=1)
+    assert len([one for one in await listed(storage) if not one.status.ended]) == 2
+
+
+async def test_a_turn_whose_thread_was_erased_meanwhile_is_gone(storage: Storage) -> None:
+    erased = await storage.accepted("a", "t")
+    await storage.store.cancel(erased, Wish.CANCEL)
+    await Retention(storage.database, storage.log, ttl_sec=60).erase_rows("t")
+    with pytest.raises(InvocationGone):
+        await storage.store.cancel(erased, Wish.CANCEL)
+    with pytest.raises(InvocationGone):
+        await storage.store.accept_resumption(erased, new("b", "t"), limit=100)
 
 
 async def test_pages_of_a_thread_and_of_a_state(storage: Storage) -> None:
     running = await storage.claimed("a", "t")
     await storage.accepted("b", "t")
     await storage.accepted("c", "u")
-    assert [one.id for one in await storage.store.page(thread_id="t")] == ["b", "a"]
-    assert [one.id for one in await storage.store.page(status="running")] == [running.id]
-    assert [one.id for one in await storage.store.page(thread_id="t", status="queued")] == ["b"]
-    assert list(await storage.store.page(thread_id="nobody")) == []
+    pages: list[tuple[dict[str, Any], list[str]]] = [
+        ({"thread_id": "t"}, ["b", "a"]),
+        ({"status": "running"}, [running.id]),
+        ({"thread_id": "t", "status": "queued"}, ["b"]),
+        ({"thread_id": "nobody"}, []),
+    ]
+    for asked, found in pages:
+        assert [one.id for one in (await storage.store.page(**asked)).invocations] == found
 
 
 @pytest.mark.backends("sqlite")

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from hypothesis import given
+import structlog
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from client.connection import with_key
 from server.access import session_key, session_value
 from server.key_ring import KeyRing
 from server.keys import KeysUnusable, find_key, new_key, read_keys
+from server.owners import owned_text
 
 SECRET = "planted-secret-0123456789"
 
@@ -59,7 +61,7 @@ def test_any_text_is_keys_or_one_refusal(text: str) -> None:
 
 def ring(tmp_path: Path, now: list[float]) -> KeyRing:
     ring = KeyRing((new_key("alice", SECRET, per_minute=60),), (tmp_path / "keys",), lambda: now[0])
-    ring.refresh()
+    ring.read()
     return ring
 
 
@@ -89,18 +91,84 @@ def test_any_cookie_is_no_session(text: str) -> None:
     assert session_key(keys, [f"research_session={text}"], 0) is None
 
 
-def test_a_file_that_breaks_leaves_the_keys_that_were(tmp_path: Path) -> None:
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
     file = tmp_path / "keys"
-    file.write_text(f"{new_key('alice', SECRET).line}\n")
-    keys = KeyRing((), (file,), lambda: 0.0)
-    keys.refresh()
-    file.write_text("nonsense")
+    file.write_text(f"{new_key('alice', SECRET).line}\n{new_key('bob', SECRET).line}\n")
+    return file
+
+
+@pytest.fixture
+def opened(file: Path) -> KeyRing:
+    keys = KeyRing((new_key("given", SECRET),), (file,), lambda: 0.0)
+    keys.read()
+    return keys
+
+
+def names(keys: KeyRing) -> list[str]:
     keys.reload()
-    assert [key.name for key in keys.keys] == ["alice"]
+    return [key.name for key in keys.keys]
+
+
+def test_a_revoked_key_is_void_though_its_file_has_a_fault(opened: KeyRing, file: Path) -> None:
+    alice, bob = (opened.named(name) for name in ("alice", "bob"))
+    assert alice
+    assert bob
+    file.write_text(f"nonsense\n{bob.line}\n{bob.line}\n{new_key('given', 'another-' + SECRET).line}\n")
+    assert names(opened) == ["given", "bob"]
+    assert not opened.holds(alice)
+    assert opened.holds(bob)
+    assert opened.find("another-" + SECRET) is None
     os.unlink(file)
-    keys.reload()
-    assert keys.keys == ()
-    assert keys.required
+    assert names(opened) == ["given"]
+    assert opened.required
+
+
+def test_a_file_that_cannot_be_read_has_no_keys_until_it_can(opened: KeyRing, file: Path) -> None:
+    kept = file.read_bytes()
+    file.write_bytes(b"\xff")
+    assert names(opened) == ["given"]
+    file.write_bytes(kept)
+    assert names(opened) == ["given", "alice", "bob"]
+
+
+def test_a_fault_is_told_once(opened: KeyRing, file: Path) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for text in ("nonsense", "nonsense", "other nonsense\n\nmore", ""):
+            file.write_text(text)
+            names(opened)
+            names(opened)
+    assert [line["event"] for line in logs] == ["keys_unusable"] * 2
+
+
+@example(1_000_000, 1)
+@given(st.integers(), st.integers())
+def test_whatever_limits_are_taken_are_read_back(turns: int, per_minute: int) -> None:
+    try:
+        key = new_key("alice", SECRET, turns=turns, per_minute=per_minute)
+    except KeysUnusable:
+        return
+    assert read_keys([key.line]) == (key,)
+
+
+def test_a_number_sign_within_a_key_is_its_own() -> None:
+    secret = f"{SECRET}#more"
+    keys = read_keys(["# one", f"alice:{secret} turns=1 # two", f"\t# three {SECRET}"])
+    assert find_key(keys, secret) == keys[0]
+    assert find_key(keys, SECRET) is None
+    assert keys[0].turns == 1
+
+
+@pytest.mark.parametrize("other", ['prefs={"a":1}', "path=/", "odd", "version=1; a=b", "=", ";;", 'a="b'])
+def test_a_session_stands_beside_other_cookies(tmp_path: Path, other: str) -> None:
+    keys = ring(tmp_path, [0.0])
+    (alice,) = keys.keys
+    assert session_key(keys, [f"{other}; research_session={session_value(alice, 100)}"], 99) == alice
+
+
+@given(st.sampled_from(["", "alice", "bob"]), st.text("/akl"), st.sampled_from(["", "alice", "bob"]), st.text("/akl"))
+def test_texts_of_two_owners_are_never_one(one: str, text: str, other: str, again: str) -> None:
+    assert (owned_text(one, text) == owned_text(other, again)) == ((one, text) == (other, again))
 
 
 def test_clients_take_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

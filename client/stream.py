@@ -68,7 +68,8 @@ class Stream:
 
 def check(status: int, headers: Mapping[str, str]) -> bool:
     """Whether the answer is a stream; if not, its body says why. Raises what cannot be mended by asking again."""
-    if status >= 500:
+    # 429: too many streams are open, perhaps our own that were lost and that the server still holds.
+    if status >= 500 or status == 429:
         raise ServerAway
     if status == 404:
         raise InvocationUnknown

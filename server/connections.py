@@ -26,6 +26,7 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 # What is read of a body behind its answer, so that the client comes to read that: closing at once could take it away.
 LINGER_BYTES: Final = 2 * 1024 * 1024
 LINGER_SEC: Final = 2.0
+MOST_LINGERING: Final = 64
 
 
 class Connection(H11Protocol):
@@ -34,6 +35,7 @@ class Connection(H11Protocol):
     patience_sec: float = 60.0
     most: int
     refused: Counter
+    lingering: set[Connection]
     _refusing = False
     _waiting: asyncio.TimerHandle | None = None
     _untaken: asyncio.TimerHandle | None = None
@@ -56,6 +58,7 @@ class Connection(H11Protocol):
         """Stops waiting."""
         self._wait(None)
         self._watch(None)
+        self.lingering.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -105,10 +108,14 @@ class Connection(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
 
     def _refuse(self) -> None:
-        """Lets the client read why, and is not counted meanwhile."""
+        """Lets the client read why, and is not counted meanwhile; of many, only some read it."""
         self._refusing = True
         self.refused.inc()
         self.connections.discard(self)
+        self.lingering.add(self)
+        if len(self.lingering) > MOST_LINGERING:
+            self.transport.abort()
+            return
         self._answer(503, "Service Unavailable", "This server has as many connections as it can hold.")
         self.transport.write_eof()
         self._wait(LINGER_SEC)
@@ -156,4 +163,5 @@ class Connection(H11Protocol):
 
 def connections_of(patience_sec: float, *, most: int, refused: Counter) -> type[Connection]:
     """The class of the connections of one server, which holds `most` at once and counts those that it `refused`."""
-    return type("PatientConnection", (Connection,), {"patience_sec": patience_sec, "most": most, "refused": refused})
+    own = {"patience_sec": patience_sec, "most": most, "refused": refused, "lingering": set()}
+    return type("PatientConnection", (Connection,), own)

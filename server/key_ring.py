@@ -69,9 +69,10 @@ class KeyRing:
         self._told = faults
 
     def holds(self, key: Key) -> bool:
-        """Whether the key is still good."""
+        """Whether the key is still good; its limits may be others now."""
         self.reload()
-        return key in self.keys
+        now = self.named(key.name)
+        return now is not None and (now.salt, now.digest) == (key.salt, key.digest)
 
     def _read(self, seen: list[tuple[int, ...] | None]) -> list[KeysUnusable]:
         faults: list[KeysUnusable] = []
@@ -143,10 +144,11 @@ def read_key_file(path: Path, faults: list[KeysUnusable] | None = None) -> tuple
     """The keys of a file; none where it is not there. Raises `KeysUnusable`, unless `faults` is there to take it."""
     found: list[KeysUnusable] = []
     try:
-        keys = read_keys(path.read_text("utf-8").splitlines(), found)
+        # What is no UTF-8 is a fault of its own line, or stands in a comment.
+        keys = read_keys(path.read_text("utf-8", "surrogateescape").splitlines(), found)
     except FileNotFoundError:
         return ()
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         keys, found = (), [KeyFileUnreadable("cannot be read")]
     for fault in found:
         told = type(fault)(f"{path}: {fault}")

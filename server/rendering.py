@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 from functools import cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from server.citation_links import cite
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
-
-T = TypeVar("T")
 
 # fmt: off
 TAGS: Final = frozenset({
@@ -25,21 +21,15 @@ TAGS: Final = frozenset({
 SCHEMES: Final = frozenset({"http", "https", "mailto"})
 
 
-# All of it is Python, which runs of the server need as well; and there may be many to be made.
-_MAKERS: Final = ThreadPoolExecutor(2, "rendering")
-
-
-async def made_beside(make: Callable[[], T]) -> T:
-    """What `make` returns, made beside the event loop, a few at a time: a long text takes seconds."""
-    return await asyncio.get_running_loop().run_in_executor(_MAKERS, make)
-
-
 @cache
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     # `html` off: tags in the text stay text. Images are links at most: a page must not load what a model names.
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+    # The first use compiles its rules, which two threads must not do at once.
+    parser.render("")
+    return parser
 
 
 def parsed(markdown: str) -> list[Token]:

@@ -12,10 +12,9 @@ from graph.usage import breakdown
 from server.access import owner
 from server.incoming import concerns
 from server.invocation import Invocation
-from server.owners import owned, public
+from server.owners import owned, owner_of, public
 from server.problems import Problem, ProblemRoute
 from server.records import record_of
-from server.rendering import made_beside
 from server.report_store import StoredReport
 from server.requests import NAME
 from server.runner import context_of
@@ -48,9 +47,9 @@ async def report(
         told = {"invocation_id": public(invocation.id), "partial": partial, "markdown": stored.markdown}
         return JSONResponse(told | {"report": stored.document})
     if format == "html":
-        return await _html(invocation, stored)
+        return await _html(invocation, stored, parts)
     if format in ("pdf", "docx"):
-        return await _file(invocation, stored, format)
+        return await _file(invocation, stored, format, parts)
     # A browser must not take what a model wrote for HTML.
     headers = {"X-Content-Type-Options": "nosniff"}
     return Response(stored.markdown, media_type="text/markdown; charset=utf-8", headers=headers)
@@ -81,12 +80,13 @@ async def whole_record(invocation: Invocation, parts: Services) -> dict[str, Any
     return record | {"usage": spent | record["usage"]}
 
 
-async def _html(invocation: Invocation, stored: StoredReport) -> Response:
+async def _html(invocation: Invocation, stored: StoredReport, parts: Services) -> Response:
     from server.report_html import content_security_policy, html_of_markdown, html_report
 
     document = stored.document
-    text = await made_beside(
-        lambda: html_report(document) if document else html_of_markdown(invocation.topic, stored.markdown)
+    text = await parts.makers.made(
+        owner_of(invocation.id),
+        lambda: html_report(document) if document else html_of_markdown(invocation.topic, stored.markdown),
     )
     headers = {
         "Content-Security-Policy": content_security_policy(),
@@ -96,14 +96,17 @@ async def _html(invocation: Invocation, stored: StoredReport) -> Response:
     return HTMLResponse(text, headers=headers)
 
 
-async def _file(invocation: Invocation, stored: StoredReport, kind: Literal["pdf", "docx"]) -> Response:
+async def _file(
+    invocation: Invocation, stored: StoredReport, kind: Literal["pdf", "docx"], parts: Services
+) -> Response:
     from server.report_files import FormatMissing, docx_of, pdf_of
 
     document = stored.document
     if document is None:
         raise Problem(409, "This report was written by an earlier version: it is there as Markdown and HTML only.")
     try:
-        content = await made_beside(lambda: pdf_of(document) if kind == "pdf" else docx_of(document))
+        make = pdf_of if kind == "pdf" else docx_of
+        content = await parts.makers.made(owner_of(invocation.id), lambda: make(document))
     except FormatMissing as error:
         raise Problem(501, str(error)) from error
     name = f"report-{public(invocation.id).replace(':', '-')}.{kind}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import structlog
@@ -45,13 +46,14 @@ async def start(request: Request, parts: Parts) -> Response:
         return _crash()
     position = position_of(request)
     new = new_invocation(request, body, parts)
-    try:
-        accepted = await parts.store.accept(new, limit=parts.settings.max_concurrent_runs)
-    except (ThreadBusy, QueueFull, DocumentsUnknown) as error:
-        raise refused(error, parts) from error
-    if accepted.steered is not None:
-        parts.dispatcher.want(accepted.steered, accepted.wish)
-    return await _taken(request, parts, accepted, position)
+    with _room_for_answer(request, parts) as room:
+        try:
+            accepted = await parts.store.accept(new, limit=parts.settings.max_concurrent_runs)
+        except (ThreadBusy, QueueFull, DocumentsUnknown) as error:
+            raise refused(error, parts) from error
+        if accepted.steered is not None:
+            parts.dispatcher.want(accepted.steered, accepted.wish)
+        return await _taken(request, parts, accepted, position, room)
 
 
 @router.get("/invocations")
@@ -88,7 +90,8 @@ async def read(invocation_id: str, request: Request, parts: Parts) -> Response:
         return JSONResponse(await whole_record(invocation, parts))
     if invocation.events_removed:
         raise Problem(410, "The events of this turn are past their retention; its report and record are kept.")
-    return await _stream(request, parts, invocation, position, {})
+    with _room_for_stream(request, parts) as room:
+        return await _stream(request, parts, invocation, position, room, {})
 
 
 @router.post("/invocations/{invocation_id}/cancel")
@@ -112,24 +115,41 @@ async def resume(invocation_id: str, request: Request, parts: Parts) -> Response
     check_open(parts)
     stopped = await known_invocation(invocation_id, request, parts)
     new = resumption(request, stopped, parts)
-    try:
-        accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
-    except InvocationGone as error:
-        raise unknown_invocation() from error
-    except (ThreadBusy, NotResumable, QueueFull) as error:
-        raise refused(error, parts) from error
-    return await _taken(request, parts, accepted, 0)
+    with _room_for_answer(request, parts) as room:
+        try:
+            accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
+        except InvocationGone as error:
+            raise unknown_invocation() from error
+        except (ThreadBusy, NotResumable, QueueFull) as error:
+            raise refused(error, parts) from error
+        return await _taken(request, parts, accepted, 0, room)
+
+
+def _room_for_answer(request: Request, parts: Services) -> ExitStack:
+    """Where a turn is answered by its stream, room for that: before the turn is stored. Raises `Problem` 429."""
+    return _room_for_stream(request, parts) if _wants_stream(request) else ExitStack()
+
+
+def _room_for_stream(request: Request, parts: Services) -> ExitStack:
+    room = ExitStack()
+    if (key := key_of(request)) is not None:
+        room.enter_context(parts.streams.one(key.name))
+    return room
+
+
+def _wants_stream(request: Request) -> bool:
+    return prefers(request, EVENT_STREAM, over=JSON)
 
 
 async def _stream(
-    request: Request, parts: Services, invocation: Invocation, position: int, headers: dict[str, str]
+    request: Request, parts: Services, invocation: Invocation, position: int, room: ExitStack, headers: dict[str, str]
 ) -> Response:
     key = key_of(request)
     frames = follow(
         parts.log,
         invocation.id,
         position,
-        held=parts.streams.one(owner(request)),
+        held=room.pop_all(),
         admitted=lambda: key is None or parts.keys.holds(key),
     )
     return await stream_response(frames, ping_sec=parts.settings.sse_ping_sec, headers=headers)
@@ -146,8 +166,8 @@ def _headers(request: Request, invocation: Invocation) -> dict[str, str]:
     }
 
 
-async def _taken(request: Request, parts: Services, accepted: Accepted, position: int) -> Response:
-    """The answer to a turn that was taken: its stream, or where to find it."""
+async def _taken(request: Request, parts: Services, accepted: Accepted, position: int, room: ExitStack) -> Response:
+    """The answer to a turn that was taken: its stream, which has `room`, or where to find it."""
     parts.dispatcher.wake()
     concerns(accepted.invocation)
     if not accepted.repeated:
@@ -155,9 +175,9 @@ async def _taken(request: Request, parts: Services, accepted: Accepted, position
         if parts.traces is not None:
             parts.traces.accepted(request, accepted.invocation)
         _log.info("turn_accepted", steering=accepted.invocation.steering)
-    if prefers(request, EVENT_STREAM, over=JSON):
+    if _wants_stream(request):
         headers = _headers(request, accepted.invocation)
-        return await _stream(request, parts, accepted.invocation, position, headers)
+        return await _stream(request, parts, accepted.invocation, position, room, headers)
     return await _started(request, accepted, parts)
 
 

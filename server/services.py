@@ -20,6 +20,7 @@ from server.engine import Engine
 from server.event_log import EventLog
 from server.invocation_store import InvocationStore
 from server.key_ring import KeyRing, open_keys
+from server.makers import Makers
 from server.measured import metrics_of, observers_of, traces_of, watch_database, watch_disk
 from server.metrics import Metrics
 from server.report_store import ReportStore
@@ -77,6 +78,7 @@ class Services:
     metrics: Metrics
     uploads: AtOnce
     streams: AtOnce
+    makers: Makers
     traces: Traces | None = None
     relay: Background | None = None
 
@@ -104,6 +106,7 @@ class Services:
         await self.dispatcher.stop()
         if self.relay is not None:
             await self.relay.stop()
+        self.makers.close()
         if self.traces is not None:
             await self.traces.close()
         await self.engine.close()
@@ -176,10 +179,11 @@ def put_together(
         uploads=AtOnce(8, "documents are being uploaded", metrics.limited["key_uploads"]),
         # Whatever one key does, others can still come in.
         streams=AtOnce(
-            most_connections(settings.max_concurrent_runs) // 2,
+            most_connections(settings) // 2,
             "event streams are open",
             metrics.limited["key_streams"],
         ),
+        makers=Makers(),
         traces=traces,
         relay=relay(log, running) if relay is not None else None,
     )

@@ -37,7 +37,7 @@ def serve(services: Services, listener: socket.socket) -> None:
         access_log=False,
         http=connections_of(
             services.settings.slow_client_sec,
-            most=most_connections(services.settings.max_concurrent_runs),
+            most=most_connections(services.settings),
             refused=services.metrics.connections_refused,
         ),
         ws="none",

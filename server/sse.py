@@ -59,12 +59,12 @@ async def follow(
     invocation_id: str,
     position: int,
     *,
-    held: AbstractContextManager[None] | None = None,
+    held: AbstractContextManager[object] | None = None,
     admitted: Callable[[], bool] = lambda: True,
 ) -> AsyncGenerator[bytes, None]:
     """Frames behind number `position`, several at a time, until the stream is over, or this process is to end.
 
-    `held` is open meanwhile; what it raises, the first frame does. Once the reader is not `admitted` any more, it ends.
+    `held` is closed behind it. Once the reader is not `admitted` any more, it ends.
     """
     with held or nullcontext(), log.attached(invocation_id) as live, log.metrics.reading() as reading:
         # Read while attached, so that an end is either in the record or will be shown.

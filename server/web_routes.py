@@ -10,11 +10,12 @@ from starlette.staticfiles import StaticFiles
 
 from graph.search.setup import search_names
 from server import report_routes
+from server.access import owner
 from server.asked import server_defaults
 from server.problems import Problem
-from server.rendering import html_of, made_beside
+from server.rendering import html_of
 from server.requests import RunConfig, read_json
-from server.services import Parts
+from server.services import Parts, Services
 from server.settings import Settings
 
 FOLDER: Final = Path(__file__).parent / "web"
@@ -123,18 +124,18 @@ async def settings(parts: Parts) -> dict[str, Any]:
 async def report(invocation_id: str, request: Request, parts: Parts) -> Response:
     """The report as a fragment of safe HTML."""
     markdown = await report_routes.report(invocation_id, request, parts, "markdown")
-    return await _fragment(bytes(markdown.body).decode())
+    return await _fragment(bytes(markdown.body).decode(), request, parts)
 
 
 @router.post("/web/render")
-async def render(request: Request) -> Response:
+async def render(request: Request, parts: Parts) -> Response:
     """The text of a model call as a fragment of safe HTML."""
     body = await read_json(request)
     markdown = body.get("markdown") if isinstance(body, dict) else None
     if not isinstance(markdown, str):
         message = "must be text"
         raise Problem(422, f"markdown: {message}", errors=[{"field": "markdown", "message": message}])
-    return await _fragment(markdown)
+    return await _fragment(markdown, request, parts)
 
 
 def _limits() -> dict[str, dict[str, Any]]:
@@ -159,6 +160,6 @@ def _documents(settings: Settings) -> dict[str, str]:
     return {"kind": "folder", "name": settings.documents_dir.resolve().name}
 
 
-async def _fragment(markdown: str) -> Response:
-    html = await made_beside(lambda: html_of(markdown))
+async def _fragment(markdown: str, request: Request, parts: Services) -> Response:
+    html = await parts.makers.made(owner(request), lambda: html_of(markdown))
     return Response(html, media_type="text/html; charset=utf-8", headers=FRAGMENT_HEADERS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from server.connections import MOST_LINGERING
 from server.descriptors import KEPT, KEPT_A_RUN
 from tests.acceptance.client import ResearchClient
 from tests.acceptance.server_process import ServerProcess
@@ -18,7 +19,7 @@ from tests.openai_stub.process import ModelStub
 
 ALICE, BOB = "alice-planted-key-0123456789", "bob-planted-key-0123456789abc"
 DESCRIPTORS, RUNS = 200, 2
-MOST = DESCRIPTORS - KEPT - KEPT_A_RUN * RUNS
+MOST = max(DESCRIPTORS // 2, DESCRIPTORS - KEPT - KEPT_A_RUN * RUNS)
 
 
 @pytest.fixture
@@ -46,6 +47,13 @@ def status_of(connection: socket.socket) -> int:
     return int(connection.recv(4096).split(b" ", 2)[1])
 
 
+def rest_of(connection: socket.socket) -> bytes:
+    try:
+        return b"".join(iter(lambda: connection.recv(4096), b""))
+    except ConnectionError:
+        return b""
+
+
 def test_one_key_s_streams_leave_room_for_others(narrow: ServerProcess, stub: ModelStub) -> None:
     stub.hold(after_tokens=3)
     with (
@@ -61,6 +69,13 @@ def test_one_key_s_streams_leave_room_for_others(narrow: ServerProcess, stub: Mo
         assert refused.json()["detail"] == f"{MOST // 2} event streams are open already."
         assert status_of(stack.enter_context(asked(narrow, f"/invocations/{other}", BOB))) == 200
         assert alice.record(mine)["status"] == "running"
+        # Nor is a turn taken whose stream there is no room for.
+        for path in ("/invocations", f"/invocations/{mine}/resume"):
+            steer = {"message": "Only steel", "thread_id": alice.record(mine)["thread_id"]}
+            accept = {"Accept": "text/event-stream"}
+            assert alice.request("POST", path, json=steer, headers=accept).status_code == 429
+        assert alice.record(mine)["status"] == "running"
+        assert len(alice.request("GET", "/invocations").json()["invocations"]) == 1
         streams.pop().close()
         wait_until(lambda: status_of(stack.enter_context(asked(narrow, f"/invocations/{mine}", ALICE))) == 200)
         stub.release()
@@ -72,11 +87,14 @@ def test_connections_beyond_what_fits_are_told_so_and_the_run_goes_on(narrow: Se
         mine = alice.post("Bridges", config={"phases": 1, "calls_per_phase": 1})["invocation_id"]
         for _ in range(MOST):
             stack.enter_context(socket.create_connection(("127.0.0.1", narrow.port), timeout=60))
-        late = stack.enter_context(asked(narrow, "/liveness", ALICE))
-        answer = b"".join(iter(lambda: late.recv(4096), b""))
+        answer = rest_of(stack.enter_context(asked(narrow, "/liveness", ALICE)))
         assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"retry-after: 5\r\n" in answer
         assert b"application/problem+json" in answer
+        # However many come, few of them are held while they read why.
+        address = ("127.0.0.1", narrow.port)
+        late = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(3 * MOST_LINGERING)]
+        assert b"" in [rest_of(each) for each in late]
         # The connection that was there before goes on.
         assert alice.record(mine)["status"] == "running"
         stub.release()

@@ -156,7 +156,7 @@ def test_backoff_grows_to_its_cap_and_every_event_resets_it() -> None:
     assert again == pytest.approx(slept)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503])
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_a_server_that_is_away_is_asked_again(status: int) -> None:
     assert numbers(scripted(httpx2.Response(status), stream(events(1) + DONE))) == [1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -125,11 +126,27 @@ def test_a_revoked_key_is_void_though_its_file_has_a_fault(opened: KeyRing, file
 
 
 def test_a_file_that_cannot_be_read_has_no_keys_until_it_can(opened: KeyRing, file: Path) -> None:
-    kept = file.read_bytes()
-    file.write_bytes(b"\xff")
+    kept = file.rename(file.with_name("kept"))
+    file.mkdir()
     assert names(opened) == ["given"]
-    file.write_bytes(kept)
+    file.rmdir()
+    kept.rename(file)
     assert names(opened) == ["given", "alice", "bob"]
+
+
+def test_bytes_that_are_no_utf_8_are_a_fault_of_their_line(opened: KeyRing, file: Path) -> None:
+    alice, bob = file.read_bytes().splitlines()
+    file.write_bytes(b"# Schl\xfcssel\n" + alice + b"\nb\xfcb:" + bob.partition(b":")[2])
+    assert names(opened) == ["given", "alice"]
+
+
+def test_a_key_whose_limits_change_is_still_good(opened: KeyRing, file: Path) -> None:
+    alice = opened.named("alice")
+    assert alice
+    file.write_text(f"{replace(alice, turns=3).line}\n")
+    assert opened.holds(alice)
+    file.write_text(f"{new_key('alice', SECRET).line}\n")
+    assert not opened.holds(alice)
 
 
 def test_a_fault_is_told_once(opened: KeyRing, file: Path) -> None:

@@ -45,9 +45,10 @@ class Frames(list[Frame]):
         return max((int(frame.id) for frame in self if frame.id), default=0)
 
 
-def of_type(kind: str) -> Callable[[Frame], bool]:
-    """Whether a frame is an event of that type: for `read_stream(until=…)`."""
-    return lambda frame: frame.data is not None and f'"type":"{kind}"' in frame.data
+def of_type(kind: str, *, phase: int | None = None) -> Callable[[Frame], bool]:
+    """Whether a frame is an event of that type, in that phase: for `read_stream(until=…)`."""
+    wanted = [f'"type":"{kind}"', *([] if phase is None else [f'"phase":{phase},'])]
+    return lambda frame: frame.data is not None and all(words in frame.data for words in wanted)
 
 
 @dataclass

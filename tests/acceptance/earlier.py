@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from tests.acceptance.client import ResearchClient
+from tests.acceptance.client import ResearchClient, of_type
 from tests.acceptance.server_process import CHECKOUT, ServerProcess
 from tests.openai_stub.process import ModelStub
 
@@ -69,7 +69,7 @@ def leave_turns(server: ServerProcess, stub: ModelStub) -> None:
         stub.hold(after_tokens=5, from_call=len(stub.calls()) + 3)
         client.post("Dams", thread_id="thread-killed", headers={"x-agent-invocation-id": KILLED})
         stub.wait_for_calls(1, state="held")
-        client.read_stream(KILLED, until=lambda frame: '"phase":2' in (frame.data or ""))
+        client.read_stream(KILLED, until=of_type("token", phase=2))
         server.kill()
         stub.release()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.client import Json, ResearchClient
+from tests.acceptance.client import Json, ResearchClient, of_type
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.stored import Stored
@@ -90,7 +90,7 @@ def test_no_planted_text_is_on_disk_and_a_crash_loses_nothing(
         config = {"phases": [TITLE, "Background"]}
         first = client.post(TOPIC, thread_id="line", config=config, metadata={"note": NOTE})["invocation_id"]
         stub.wait_for_calls(3)
-        before = client.read_stream(first, until=lambda frame: '"phase":2' in (frame.data or ""))
+        before = client.read_stream(first, until=of_type("token", phase=2))
         server.kill()
         assert found(stored) == []
         stub.release()

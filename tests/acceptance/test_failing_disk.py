@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.acceptance.client import ResearchClient
+from tests.acceptance.client import ResearchClient, of_type
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
@@ -143,9 +143,7 @@ def held(client: ResearchClient, stub: ModelStub) -> str:
     stub.hold(after_tokens=5, from_call=3)
     invocation: str = client.post("Bridges")["invocation_id"]
     stub.wait_for_calls(1, state="held")
-    client.read_stream(
-        invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and '"type":"token"' in f.data
-    )
+    client.read_stream(invocation, until=of_type("token", phase=2))
     return invocation
 
 

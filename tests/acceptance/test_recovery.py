@@ -18,9 +18,7 @@ def test_killed_in_the_middle_of_a_model_call(server: ServerProcess, client: Res
     stub.hold(after_tokens=5, from_call=3)
     invocation = client.post("Bridges")["invocation_id"]
     stub.wait_for_calls(3)
-    before = client.read_stream(
-        invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and '"type":"token"' in f.data
-    )
+    before = client.read_stream(invocation, until=of_type("token", phase=2))
     server.kill()
     stub.release()
     server.start()

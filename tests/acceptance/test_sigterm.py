@@ -151,9 +151,7 @@ def test_sigkill_and_sigterm_leave_the_same(make_server: MakeServer, stub: Model
         with ResearchClient(server.url) as client:
             invocation = client.post("Bridges", thread_id="t")["invocation_id"]
             stub.wait_for_calls(1, state="held")
-            client.read_stream(
-                invocation, until=lambda f: f.data is not None and '"phase":2' in f.data and '"type":"token"' in f.data
-            )
+            client.read_stream(invocation, until=of_type("token", phase=2))
             if folder == "killed":
                 server.kill()
             else:

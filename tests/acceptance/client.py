@@ -51,6 +51,12 @@ def of_type(kind: str, *, phase: int | None = None) -> Callable[[Frame], bool]:
     return lambda frame: frame.data is not None and all(words in frame.data for words in wanted)
 
 
+def nth_of_type(kind: str, number: int) -> Callable[[Frame], bool]:
+    """Whether a frame is the event of that type that comes as number `number`, from 1, in one reading."""
+    left = iter(range(number - 1, -1, -1))
+    return lambda frame: of_type(kind)(frame) and next(left, 0) == 0
+
+
 @dataclass
 class _Block:
     """The fields of a frame that is not complete yet."""

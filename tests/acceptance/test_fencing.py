@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.client import ResearchClient
+from tests.acceptance.client import ResearchClient, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation, events, model_calls_repeated
@@ -233,6 +233,7 @@ def test_a_worker_that_is_cut_off_from_the_database_stops_and_comes_back(
         run = client.post("Bridges")["invocation_id"]
         reader = stack.enter_context(SteadyReader(api, run))
         stub.wait_for_calls(1, state="held")
+        client.read_stream(run, until=of_type("token", phase=2))
         namespace.cut(0)
         began, before = time.monotonic(), client.record(run)["last_event_id"]
         other = make_server("other", ROLE="worker", WORKER_LEASE_SEC=LEASE_SEC)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from tests.acceptance.client import ResearchClient, of_type
+from tests.acceptance.client import ResearchClient, nth_of_type, of_type
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.steady_reader import SteadyReader
 from tests.acceptance.transcript import check_invocation, check_same, events, model_calls_repeated
@@ -84,6 +84,10 @@ def test_another_worker_goes_on_with_the_runs_of_one_that_was_killed(hosts: Host
     with ResearchClient(api.url) as client:
         runs = [client.post(f"Bridge {number}")["invocation_id"] for number in range(4)]
         stub.wait_for_calls(4, state="held")
+        for number, run in enumerate(runs):
+            # The beginning of the call that is held now.
+            begun = sum(f"Bridge {number}" in call.asked for call in stub.calls())
+            client.read_stream(run, until=nth_of_type("subcall_start", begun))
         hosts("worker")
         before = {run: client.record(run)["last_event_id"] for run in runs}
         killed = time.monotonic()

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from graph.lately import used_lately
+
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from openai import AsyncOpenAI
@@ -50,7 +52,6 @@ def check_model(name: str, access: Access = DEFAULT_ACCESS) -> None:
         raise ModelUnusable(f"The model {name!r} needs {packages}: pip install langchain langchain-{provider}.")
 
 
-# Whoever starts a run may name any model.
 MOST_LOADED = 64
 
 # HTTP connections belong to the event loop that opened them; a notebook or a script may run several in turn.
@@ -67,12 +68,7 @@ def load_model(name: str, access: Access = DEFAULT_ACCESS) -> BaseChatModel:
     """
     check_model(name, access)
     loaded = _loaded.setdefault(asyncio.get_running_loop(), _Loaded())
-    model = loaded.models.pop((name, access), None) or _made(name, access, loaded)
-    loaded.models[name, access] = model
-    if len(loaded.models) > MOST_LOADED:
-        # Calls that are under way keep theirs.
-        loaded.models.popitem(last=False)
-    return model
+    return used_lately(loaded.models, (name, access), lambda: _made(name, access, loaded), most=MOST_LOADED)
 
 
 @dataclass

@@ -7,10 +7,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from graph.endpoint import Endpoint
+from graph.lately import used_lately
 from graph.model_call import Patience
 from graph.models import load_model
 from graph.search.engine import Engine
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 # Of a model whose window nobody knows; small enough for most that are run at home today.
 DEFAULT_WINDOW_TOKENS = 32_000
-# Whoever starts a run may name any model.
 MOST_LINES = 1000
 
 
@@ -64,11 +64,8 @@ class Ports:
         """The way to the model called `name` in `role`: one object for all runs that use it."""
         own = role if role in self.role_models else ""
         load = self.role_models.get(role, self.model)
-        line = self._lines.pop((own, name), None) or ModelLine(name, load, self.window_tokens)
-        self._lines[own, name] = line
-        if len(self._lines) > MOST_LINES:
-            self._lines.popitem(last=False)
-        return line
+        made = partial(ModelLine, name, load, self.window_tokens)
+        return used_lately(self._lines, (own, name), made, most=MOST_LINES)
 
     @cached_property
     def searcher(self) -> Searcher:

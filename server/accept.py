@@ -10,7 +10,7 @@ from typing import Any, Final
 from graph.events import Event
 from server.document_rows import check_known
 from server.event_rows import Ending, Written, end, insert
-from server.invocation import Invocation, Wish, find, sealed, select
+from server.invocation import Invocation, Wish, find, last_begun, sealed, select
 from server.owners import owner_of, public
 from server.queue_limits import Room, check_room
 from server.sql import Connection
@@ -172,7 +172,7 @@ def _repeated(connection: Connection, new: NewInvocation) -> Accepted | None:
 
 
 def _store(connection: Connection, new: NewInvocation) -> Invocation:
-    last = find(connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY turn DESC", new.thread_id)
+    last = last_begun(connection, new.thread_id)
     # A thread goes on with its documents, on a new topic too, until a turn names others.
     documents = {"documents": last.config["documents"]} if last is not None and "documents" in last.config else {}
     config, total = {**new.defaults, **documents, **new.given}, new.total_phases

@@ -9,13 +9,14 @@ from fastapi import Request
 from graph.context import Context
 from graph.plan import plan_titles
 from graph.turn_events import new_invocation_id, new_thread_id
-from server.accept import NewInvocation, NotResumable, ThreadBusy
+from server.accept import InvocationGone, NewInvocation, NotResumable, ThreadBusy
 from server.access import max_unfinished, owner
 from server.document_rows import DocumentsUnknown
 from server.invocation import Invocation
 from server.owners import owned, owned_text
 from server.problems import Problem
 from server.queue_limits import QueueFull
+from server.report_routes import unknown_invocation
 from server.requests import RunConfig, StartRequest, checked_name
 from server.services import Services
 from server.settings import Settings
@@ -66,8 +67,12 @@ def resumption(request: Request, stopped: Invocation, parts: Services) -> NewInv
     )
 
 
-def refused(error: ThreadBusy | NotResumable | QueueFull | DocumentsUnknown, parts: Services) -> Problem:
-    """The answer to a turn that could not be taken."""
+def refused(
+    error: ThreadBusy | NotResumable | QueueFull | DocumentsUnknown | InvocationGone, parts: Services
+) -> Problem:
+    """The answer to a turn that could not be taken, or is not there any more."""
+    if isinstance(error, InvocationGone):
+        return unknown_invocation()
     if isinstance(error, DocumentsUnknown):
         errors = [{"field": "config.documents", "message": str(error)}]
         return Problem(422, f"config.documents: {error}", errors=errors)

@@ -36,7 +36,6 @@ class Connection(H11Protocol):
     most: int
     refused: Counter
     lingering: set[Connection]
-    _refusing = False
     _waiting: asyncio.TimerHandle | None = None
     _untaken: asyncio.TimerHandle | None = None
     _unwanted: int | None = None
@@ -63,7 +62,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes what the client sends, unless it is more of a body that is answered already."""
-        if self._refusing:
+        if self in self.lingering:
             return
         if self._unwanted is not None:
             self._unwanted += len(data)
@@ -109,7 +108,6 @@ class Connection(H11Protocol):
 
     def _refuse(self) -> None:
         """Lets the client read why, and is not counted meanwhile; of many, only some read it."""
-        self._refusing = True
         self.refused.inc()
         self.connections.discard(self)
         self.lingering.add(self)

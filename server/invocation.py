@@ -117,6 +117,11 @@ def find(connection: Connection, rest: str, *values: object) -> Invocation | Non
     return next(iter(select(connection, f"{rest} LIMIT 1", *values)), None)
 
 
+def last_begun(connection: Connection, thread_id: str) -> Invocation | None:
+    """The thread's turn begun last; it need not be the newest: a steer goes before turns that were enqueued earlier."""
+    return find(connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY turn DESC", thread_id)
+
+
 def _of(row: Row, sealing: Sealing) -> Invocation:
     values: dict[str, Any] = dict(row)
     try:

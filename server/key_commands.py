@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.data_folder import take_after
+from server.data_folder import give_to_owner, take_after
 from server.key_ring import KEY_FILE, open_key_ring, read_key_file
 from server.keys import Key, KeysUnusable, new_key, new_secret
 from server.settings import Settings
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str], settings: Settings) -> int:
     path = settings.data_dir / KEY_FILE
     try:
         if asked.command == "add":
-            key, secret = _new(asked.name, asked.turns, asked.per_minute)
-            _add(path, key, settings)
+            secret = new_secret()
+            _add(path, new_key(asked.name, secret, turns=asked.turns, per_minute=asked.per_minute), settings)
             print(f"The key of {asked.name}, shown this once:", file=sys.stderr)  # noqa: T201
             print(secret)  # noqa: T201
         elif asked.command == "revoke":
@@ -53,11 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="names and limits")
     commands.add_parser("revoke", help="refuse a key from now on").add_argument("name")
     return parser
-
-
-def _new(name: str, turns: int | None, per_minute: int | None) -> tuple[Key, str]:
-    secret = new_secret()
-    return new_key(name, secret, turns=turns, per_minute=per_minute), secret
 
 
 def _add(path: Path, key: Key, settings: Settings) -> None:
@@ -90,7 +85,7 @@ def _locked(path: Path) -> Iterator[None]:
     beside = path.with_name(f"{path.name}.lock")
     lock = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        _belongs_with(beside, path.parent)
+        give_to_owner(beside, path.parent.stat())
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
@@ -108,15 +103,8 @@ def _write(path: Path, keys: Sequence[Key]) -> None:
     if path.exists():
         take_after(new, path.stat())
     else:
-        _belongs_with(new, path.parent)
+        give_to_owner(new, path.parent.stat())
     new.replace(path)
-
-
-def _belongs_with(path: Path, folder: Path) -> None:
-    """Gives a file to the owner of its folder where we may: root's commands must not shut the server out."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _shown(key: Key) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from server.backup import Backup, BackupFailed, CopiedFile, checksum, read_backup, sync
-from server.data_folder import DataFolder
+from server.data_folder import DataFolder, give_to_owner
 from server.migrations import SchemaTooNew, steps_behind
 from server.snapshot import opened_unchanged
 
@@ -65,14 +64,12 @@ def _check_empty(data_dir: Path) -> None:
 
 
 def _copy_all(source: Path, backup: Backup, folder: DataFolder) -> None:
-    copied = []
+    copied, owner = [], folder.path.stat()
     for file in backup.files:
         written = folder.path / f"{file.name}{_PARTIAL}"
         shutil.copyfile(source / file.name, written)
         shutil.copymode(source / file.name, written)
-        if os.geteuid() == 0:
-            owner = folder.path.stat()
-            os.chown(written, owner.st_uid, owner.st_gid)
+        give_to_owner(written, owner)
         copied.append(written)
     sync(copied)
     # The events come last: without them a server finds nothing to go on with.

@@ -22,7 +22,7 @@ from server.owners import owned, public
 from server.problems import Problem, ProblemRoute
 from server.queue_limits import QueueFull
 from server.records import record_of
-from server.report_routes import known_invocation, unknown_invocation, whole_record
+from server.report_routes import known_invocation, whole_record
 from server.requests import checked_name, position_of, prefers, read_cancel, read_start
 from server.services import Parts, Services
 from server.sse import follow, stream_response
@@ -103,7 +103,7 @@ async def cancel(invocation_id: str, request: Request, parts: Parts) -> Response
     try:
         cancelled = await parts.store.cancel(invocation, wish)
     except InvocationGone as error:
-        raise unknown_invocation() from error
+        raise refused(error, parts) from error
     parts.dispatcher.want(cancelled.id, wish)
     parts.dispatcher.wake()
     return JSONResponse(await whole_record(cancelled, parts))
@@ -118,9 +118,7 @@ async def resume(invocation_id: str, request: Request, parts: Parts) -> Response
     with _room_for_answer(request, parts) as room:
         try:
             accepted = await parts.store.accept_resumption(stopped, new, limit=parts.settings.max_concurrent_runs)
-        except InvocationGone as error:
-            raise unknown_invocation() from error
-        except (ThreadBusy, NotResumable, QueueFull) as error:
+        except (ThreadBusy, NotResumable, QueueFull, InvocationGone) as error:
             raise refused(error, parts) from error
         return await _taken(request, parts, accepted, 0, room)
 

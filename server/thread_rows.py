@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from server.invocation import find
+from server.invocation import find, last_begun
 from server.sql import Connection
 
 
@@ -19,8 +19,7 @@ class ThreadStanding:
 
 def standing_of(connection: Connection, thread_id: str) -> ThreadStanding | None:
     """How the thread stands; None where it has no turn."""
-    # The turn begun last need not be the newest: a steer goes before turns that were enqueued earlier.
-    last = find(connection, "WHERE thread_id = ? AND started_at IS NOT NULL ORDER BY turn DESC", thread_id)
+    last = last_begun(connection, thread_id)
     if last is None and (last := find(connection, "WHERE thread_id = ? ORDER BY n", thread_id)) is None:
         return None
     unfinished = connection.execute(

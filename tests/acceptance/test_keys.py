@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.acceptance.client import Frame, Json, ResearchClient
+from tests.acceptance.client import Frame, Json, ResearchClient, of_type
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server_process import CHECKOUT, ServerProcess
 from tests.openai_stub.process import ModelStub
@@ -154,7 +154,7 @@ def test_one_idempotency_key_of_two_keys_is_two(alice: ResearchClient, bob: Rese
 def test_a_steer_names_its_turn_as_its_client_does(alice: ResearchClient) -> None:
     slow = {**RUN, "phases": 2, "inter_phase_cooldown_sec": 600}
     named(alice, "old", thread_id="line", config=slow)
-    alice.read_stream("old", until=lambda frame: '"type":"cooldown"' in (frame.data or ""))
+    alice.read_stream("old", until=of_type("cooldown"))
     named(alice, "new", thread_id="line", config=RUN)
     stream = alice.read_stream("old")
     steering = next(frame.data or "" for frame in stream if '"type":"steering"' in (frame.data or ""))
@@ -170,7 +170,7 @@ def test_who_may_have_one_turn_may_steer_it(make_server: MakeServer, tmp_path: P
     slow = {**RUN, "phases": 2, "inter_phase_cooldown_sec": 600}
     with of(server, ALICE) as alice:
         named(alice, "first", thread_id="line", config=slow)
-        alice.read_stream("first", until=lambda frame: '"type":"cooldown"' in (frame.data or ""))
+        alice.read_stream("first", until=of_type("cooldown"))
         assert named(alice, "elsewhere", config=RUN).status_code == 429
         assert named(alice, "queued", thread_id="line", multitask_strategy="enqueue").status_code == 429
         assert named(alice, "second", thread_id="line", config=RUN).status_code == 202
@@ -186,7 +186,7 @@ def test_an_open_stream_shows_nothing_more_once_its_key_is_revoked(make_server: 
     revoked: list[int] = []
 
     def revoke(frame: Frame) -> bool:
-        if not revoked and '"type":"token"' in (frame.data or ""):
+        if not revoked and of_type("token")(frame):
             revoked.append(keys(server.data_dir, "revoke", "alice").returncode)
             stub.release()
         return False
@@ -197,7 +197,7 @@ def test_an_open_stream_shows_nothing_more_once_its_key_is_revoked(make_server: 
         assert bob.request("GET", "/invocations").status_code == 200
     assert revoked == [0]
     assert stream.closed == "cut"
-    assert not any('"type":"subcall_end"' in (frame.data or "") for frame in stream)
+    assert not any(map(of_type("subcall_end"), stream))
 
 
 def test_keys_of_another_user_s_folder_stay_that_user_s(tmp_path: Path) -> None:

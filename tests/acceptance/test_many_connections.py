@@ -13,6 +13,7 @@ import pytest
 from server.connections import MOST_LINGERING
 from server.descriptors import KEPT, KEPT_A_RUN
 from tests.acceptance.client import ResearchClient
+from tests.acceptance.raw_connection import connected, rest_of
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.waiting import wait_until
 from tests.openai_stub.process import ModelStub
@@ -38,20 +39,13 @@ def narrow(stub: ModelStub, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def asked(server: ServerProcess, path: str, key: str) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    connection = connected(server)
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nx-api-key: {key}\r\n\r\n".encode())
     return connection
 
 
 def status_of(connection: socket.socket) -> int:
     return int(connection.recv(4096).split(b" ", 2)[1])
-
-
-def rest_of(connection: socket.socket) -> bytes:
-    try:
-        return b"".join(iter(lambda: connection.recv(4096), b""))
-    except ConnectionError:
-        return b""
 
 
 def test_one_key_s_streams_leave_room_for_others(narrow: ServerProcess, stub: ModelStub) -> None:
@@ -86,14 +80,13 @@ def test_connections_beyond_what_fits_are_told_so_and_the_run_goes_on(narrow: Se
     with ExitStack() as stack, ResearchClient(narrow.url, headers={"x-api-key": ALICE}) as alice:
         mine = alice.post("Bridges", config={"phases": 1, "calls_per_phase": 1})["invocation_id"]
         for _ in range(MOST):
-            stack.enter_context(socket.create_connection(("127.0.0.1", narrow.port), timeout=60))
+            stack.enter_context(connected(narrow))
         answer = rest_of(stack.enter_context(asked(narrow, "/liveness", ALICE)))
         assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"retry-after: 5\r\n" in answer
         assert b"application/problem+json" in answer
         # However many come, few of them are held while they read why.
-        address = ("127.0.0.1", narrow.port)
-        late = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(3 * MOST_LINGERING)]
+        late = [stack.enter_context(connected(narrow)) for _ in range(3 * MOST_LINGERING)]
         assert b"" in [rest_of(each) for each in late]
         # The connection that was there before goes on.
         assert alice.record(mine)["status"] == "running"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.client import Frame, ResearchClient, SSEParser
 from tests.acceptance.conftest import MakeServer
+from tests.acceptance.raw_connection import connected, rest_of
 from tests.acceptance.resources import open_sockets
 from tests.acceptance.server_process import ServerProcess
 from tests.acceptance.waiting import wait_until
@@ -34,26 +35,6 @@ def hasty(make_server: MakeServer) -> ServerProcess:
 def connection(hasty: ServerProcess) -> Iterator[socket.socket]:
     with closing(connected(hasty)) as connection:
         yield connection
-
-
-def connected(server: ServerProcess, *, receive_buffer: int | None = None) -> socket.socket:
-    connection = socket.socket()
-    if receive_buffer is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    connection.settimeout(60)
-    connection.connect(("127.0.0.1", server.port))
-    return connection
-
-
-def rest_of(connection: socket.socket) -> bytes:
-    """All that comes until the server closes."""
-    received = b""
-    try:
-        while chunk := connection.recv(MIB):
-            received += chunk
-    except ConnectionError:
-        pass
-    return received
 
 
 def answer_of(connection: socket.socket) -> bytes:
